@@ -1,0 +1,293 @@
+"""The engine: players who move in turn, under Lightning's manual optimization.
+
+A *round* is a list of *turns*. Each turn takes one fresh batch of real images, and one or more players move on it: a
+player's move is one optimizer step on its own objective. DCGAN's round is one turn, in which the discriminator and
+then the generator move; WGAN's is five turns, of which the last also moves the generator. Lightning hands
+``training_step`` one batch, so each call is one turn, while ``trainer.global_step`` counts rounds.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any, Self, cast
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from gan_modules.engine.averages import MovingAverages
+from gan_modules.engine.checkpoints import KEY, class_path, find_class, read_checkpoint
+from gan_modules.engine.ledger import Ledger, Move
+from gan_modules.engine.players import GANError, Player, Terms
+
+
+class GAN(LightningModule, ABC):
+    """The alternating game under manual optimization; a family says who plays, in what order, and with what.
+
+    Args:
+        image_shape: ``(C, H, W)`` of an image, or ``(2,)`` for points in the plane.
+        num_classes: Classes that the networks are told of; 0 where they are told of none.
+        ema_half_life: Half-life of the generator's moving average, in images, and never more than a twentieth of the
+            images seen so far (the ramp-up of arXiv:2006.06676), so that short runs forget their first weights; 0
+            keeps no average.
+        accumulate: Parts in which each batch is played to save memory; the step is that of the whole batch
+            (BatchNorm's statistics aside).
+        clip_norm: Largest norm of a player's gradient; `None` leaves gradients as they are.
+
+    Raises:
+        GANError: If an argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        image_shape: Sequence[int],
+        num_classes: int = 0,
+        ema_half_life: float = 10_000,
+        accumulate: int = 1,
+        clip_norm: float | None = None,
+    ) -> None:
+        super().__init__()
+        if accumulate < 1:
+            raise GANError(f"accumulate={accumulate} must be at least 1: it is the number of parts of a batch.")
+        if ema_half_life < 0:
+            raise GANError(f"ema_half_life={ema_half_life} must be a number of images, or 0 for no average.")
+        if clip_norm is not None and clip_norm <= 0:
+            raise GANError(f"clip_norm={clip_norm} must be above 0, or left out for no clipping.")
+        self.automatic_optimization = False
+        self.image_shape = tuple(image_shape)
+        self.num_classes = num_classes
+        self.accumulate = accumulate
+        self.clip_norm = clip_norm
+        self.images_seen = 0  # reals shown to the players so far, over all processes
+        self._turns_taken = 0  # in the round being played
+        self._averages = MovingAverages(ema_half_life)
+        self._ledger = Ledger()
+
+    # ---- What a family says --------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def configure_players(self) -> dict[str, Player]:
+        """Who plays, by name."""
+
+    @abstractmethod
+    def turns(self, round: int) -> Sequence[Sequence[str]]:
+        """The given round (0 is the first) as turns, each on one fresh batch and naming who moves on it, in order."""
+
+    @abstractmethod
+    def deal(self, batch: Sequence[Tensor], movers: Sequence[str]) -> Sequence[tuple[Any, float]]:
+        """What the movers of one turn play with: `accumulate` parts, each with its share of the batch."""
+
+    def on_moved(self, name: str) -> None:
+        """Called after each move of the player `name`: a paper that constrains weights does it here."""
+
+    # ---- The round -----------------------------------------------------------------------------------------------
+
+    def configure_optimizers(self) -> tuple[list[Optimizer], list[LambdaLR]]:
+        """One optimizer a player, over the parameters that are trainable when the fit begins."""
+        self._players = self.configure_players()
+        self._trainable = {
+            name: [p for p in player.network.parameters() if p.requires_grad] for name, player in self._players.items()
+        }
+        optimizers = {name: player.optimizer(self._trainable[name]) for name, player in self._players.items()}
+        schedules = [
+            LambdaLR(optimizers[name], player.schedule) for name, player in self._players.items() if player.schedule
+        ]
+        return list(optimizers.values()), schedules
+
+    def training_step(self, batch: Tensor | Sequence[Tensor], batch_idx: int) -> None:
+        """One turn: its players move on this batch; the last turn closes the round."""
+        batch = (batch,) if isinstance(batch, Tensor) else batch
+        self._check_batch(batch)
+        turns = self.turns(self.trainer.global_step)
+        movers = turns[self._turns_taken]
+        closing = self._turns_taken + 1 == len(turns)
+        parts = self.deal(batch, movers)
+        self.images_seen += len(batch[0]) * self.trainer.world_size
+        for name in movers:
+            self._move(name, parts, counted=closing and name == movers[-1])
+        self._turns_taken = 0 if closing else self._turns_taken + 1
+        if closing:
+            self._close_round()
+        # The loggers' x-axis is this counter, by batches; let it be the index of the round (the loop now adds one).
+        self.trainer.fit_loop.epoch_loop._batches_that_stepped = max(self.trainer.global_step - 1, 0)
+
+    def _move(self, name: str, parts: Sequence[tuple[Any, float]], counted: bool) -> None:
+        """One optimizer step of one player, with the gradient of the whole batch over all processes."""
+        player = self._players[name]
+        optimizer = self._optimizers[name]
+        strategy = self.trainer.strategy
+        optimizer.zero_grad()
+        total: Terms = {}
+        # DDP's own synchronisation expects every parameter in every backward, which no game can give
+        unsynchronised = getattr(strategy, "block_backward_sync", nullcontext)
+        with self._only_moving(name), unsynchronised():
+            for part, share in parts:
+                terms = player.objective(part)
+                self.manual_backward(cast(Tensor, sum(terms.values())) * share)
+                total = {term: total.get(term, 0) + value.detach() * share for term, value in terms.items()}
+        self._ledger.enter(Move(self.trainer.global_step, name, total))
+        if self.device.type == "cpu" and self.trainer.world_size == 1:
+            self._ledger.check()  # costs nothing here; elsewhere it would wait for the device, or for other ranks
+        self._average_gradients(name)
+        if counted:
+            optimizer.step()  # the one step of a round that Lightning counts
+        else:
+            strategy.optimizer_step(optimizer.optimizer, closure=_nothing)
+        self.on_moved(name)
+
+    @contextmanager
+    def _only_moving(self, name: str) -> Iterator[None]:
+        """Freeze the resting players: no gradient is computed for them, and none reaches them."""
+        resting = [p for other, parameters in self._trainable.items() if other != name for p in parameters]
+        for parameter in resting:
+            parameter.requires_grad_(False)
+        try:
+            yield
+        finally:
+            for parameter in resting:
+                parameter.requires_grad_(True)
+
+    def _average_gradients(self, name: str) -> None:
+        """The mean of a player's gradient over all processes, in one message."""
+        if self.trainer.world_size == 1:
+            return
+        gradients = [p.grad for p in self._trainable[name] if p.grad is not None]
+        flat = torch.cat([gradient.flatten() for gradient in gradients])
+        flat = cast(Tensor, self.trainer.strategy.reduce(flat, reduce_op="mean"))
+        for gradient, mean in zip(gradients, torch.split(flat, [g.numel() for g in gradients]), strict=True):
+            gradient.copy_(mean.view_as(gradient))
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Clip the moving player's gradient, which by now is unscaled."""
+        if self.clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(optimizer.param_groups[0]["params"], self.clip_norm)
+
+    def _close_round(self) -> None:
+        for scheduler in self._schedulers:
+            scheduler.step()
+        self._averages.update(self.images_seen)
+        if self.trainer.global_step % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+            self._ledger.check()
+            self._log_losses()
+
+    def _log_losses(self) -> None:
+        """To the loggers directly: `self.log` would cost a fifth of a millisecond a value in every step."""
+        losses = self._ledger.latest()
+        self.log_dict(losses, prog_bar=True, logger=False)
+        for logger in self.trainer.loggers:
+            logger.log_metrics(losses | {"images_seen": self.images_seen}, step=self.trainer.global_step - 1)
+
+    # ---- Before, between and after ---------------------------------------------------------------------------------
+
+    def setup(self, stage: str) -> None:
+        """Compare the model with the data before anything is computed.
+
+        Raises:
+            GANError: If they disagree, naming both sides and the argument to pass.
+        """
+        data = getattr(self.trainer, "datamodule", None)
+        shape = getattr(data, "image_shape", self.image_shape)
+        if tuple(shape) != self.image_shape:
+            raise GANError(
+                f"{type(self).__name__} was built for image_shape={self.image_shape}, but {type(data).__name__} gives "
+                f"{tuple(shape)}: pass image_shape={tuple(shape)} to the model, or choose another size for the data."
+            )
+        classes = getattr(data, "num_classes", self.num_classes)
+        if self.num_classes and classes != self.num_classes:
+            remedy = f"pass num_classes={classes} to the model" if classes else "choose data with labels"
+            raise GANError(
+                f"{type(self).__name__} was built for num_classes={self.num_classes}, but {type(data).__name__} has "
+                f"{classes or 'no labels'}: {remedy}."
+            )
+
+    def _check_batch(self, batch: Sequence[Tensor]) -> None:
+        real = batch[0]
+        if tuple(real.shape[1:]) != self.image_shape or not real.is_floating_point():
+            raise GANError(
+                f"{type(self).__name__} was built for float images of shape {self.image_shape} in [-1, 1], but the "
+                f"batch holds {tuple(real.shape[1:])} of {real.dtype}: pass image_shape={tuple(real.shape[1:])} to "
+                f"the model, or scale the images to [-1, 1]."
+            )
+        if self.num_classes and len(batch) < 2:
+            raise GANError(f"{type(self).__name__} needs (images, labels) in each batch: choose data with labels.")
+        if len(real) < self.accumulate:
+            raise GANError(f"A batch of {len(real)} cannot be cut in accumulate={self.accumulate} parts: lower one.")
+
+    def on_train_start(self) -> None:
+        """Look up what each round needs, and let every process draw its own noise."""
+        optimizers = self.optimizers()
+        listed = optimizers if isinstance(optimizers, list) else [optimizers]
+        self._optimizers = dict(zip(self._players, listed, strict=True))
+        schedulers = self.lr_schedulers() or []
+        self._schedulers = cast(list[LambdaLR], schedulers if isinstance(schedulers, list) else [schedulers])
+        self._averages.prepare()
+        if self.global_rank:
+            torch.manual_seed(torch.initial_seed() + self.global_rank)
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        """Nothing by itself: callbacks score what `sample` gives."""
+
+    def test_step(self, batch: Any, batch_idx: int) -> None:
+        """Nothing by itself: callbacks score what `sample` gives."""
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the class and how far the game has come; refuse to save weights that are no longer finite."""
+        self._ledger.check()
+        checkpoint[KEY] = {
+            "class": class_path(type(self)),
+            "images_seen": self.images_seen,
+            "images_averaged": self._averages.images_averaged,
+            "turns_taken": self._turns_taken,
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take up the game where the checkpoint left it.
+
+        Raises:
+            GANError: If another class made the checkpoint.
+        """
+        state = checkpoint.get(KEY, {"class": "another library"})
+        if state["class"] != class_path(type(self)):
+            raise GANError(
+                f"The checkpoint was made by {state['class']}, not by {class_path(type(self))}: use that class, or "
+                f"another checkpoint."
+            )
+        self.images_seen = state["images_seen"]
+        self._averages.images_averaged = state["images_averaged"]
+        self._turns_taken = state["turns_taken"]
+
+    @classmethod
+    def load_from_checkpoint(  # type: ignore[override]  # Lightning's own would rebuild `cls`, whatever made the file
+        cls, checkpoint_path: str | Path, map_location: Any = "cpu", strict: bool = True, **overrides: Any
+    ) -> Self:
+        """The model that a checkpoint holds, of the class that made it: ``GAN.load_from_checkpoint`` finds it.
+
+        Args:
+            checkpoint_path: A file saved by `Trainer` or the CLI.
+            map_location: Device to load to.
+            strict: Whether the tensors' names must all match.
+            **overrides: Hyper-parameters to replace.
+
+        Raises:
+            GANError: If the file is damaged, or made by a class that is not `cls` or a part of its family.
+        """
+        checkpoint = read_checkpoint(checkpoint_path, map_location)
+        found = find_class(checkpoint[KEY]["class"], GAN)
+        if not issubclass(found, cls):
+            raise GANError(
+                f"'{checkpoint_path}' holds a {found.__name__}: load it as {found.__name__}, not {cls.__name__}."
+            )
+        saved = {name: value for name, value in checkpoint["hyper_parameters"].items() if not name.startswith("_")}
+        model = found(**(saved | overrides))
+        model.on_load_checkpoint(checkpoint)
+        model.load_state_dict(checkpoint["state_dict"], strict=strict)
+        return model.to(map_location) if isinstance(map_location, str | torch.device) else model
+
+
+def _nothing() -> None:
+    """The closure of a step whose gradients are already there."""

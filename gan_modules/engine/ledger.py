@@ -1,0 +1,64 @@
+"""The losses of the moves played: kept on the device, looked at together, so that no step has to wait for them."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from gan_modules.engine.players import GANError, Terms
+
+
+class Move(NamedTuple):
+    """One move's detached terms."""
+
+    round: int
+    player: str
+    terms: Terms
+
+
+class Ledger:
+    """The last moves played and the check that their losses are finite.
+
+    Args:
+        length: Moves to keep at most; older ones are forgotten unseen.
+    """
+
+    def __init__(self, length: int = 2000) -> None:
+        self._unchecked: deque[Move] = deque(maxlen=length)
+        self._latest: dict[str, Move] = {}
+
+    def enter(self, move: Move) -> None:
+        """Add a move's terms, without looking at them."""
+        self._unchecked.append(move)
+        self._latest[move.player] = move
+
+    def check(self) -> None:
+        """Look at all moves since the last check.
+
+        Raises:
+            GANError: If a term is not finite, naming the first such player, term and round.
+        """
+        moves = [(move, term, value) for move in self._unchecked for term, value in move.terms.items()]
+        self._unchecked.clear()
+        if not moves:
+            return
+        finite = torch.isfinite(torch.stack([value for *_, value in moves]))
+        if finite.all():
+            return
+        move, term, value = moves[int(finite.logical_not().nonzero()[0])]
+        raise GANError(
+            f"The {move.player}'s loss term '{term}' became {value.item()} in round {move.round}: training "
+            f"stopped, the last checkpoint is untouched; try a lower learning rate, clip_norm=1.0 or precision 32."
+        )
+
+    def latest(self) -> dict[str, float]:
+        """Each player's newest terms and their sum, as ``player/term`` and ``player/loss``."""
+        named: dict[str, Tensor] = {}
+        for player, move in self._latest.items():
+            named[f"{player}/loss"] = torch.stack(list(move.terms.values())).sum()
+            if len(move.terms) > 1:
+                named |= {f"{player}/{term}": value for term, value in move.terms.items()}
+        return dict(zip(named, torch.stack(list(named.values())).tolist(), strict=True))  # one wait for all
