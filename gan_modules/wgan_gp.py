@@ -9,6 +9,8 @@ Departure              Paper                              Here
 toy networks           3 hidden ReLU layers of 512        LeakyReLU in the critic
 learning rates         1e-4; 2e-4 decayed to 0 over       1e-4, constant; the ResNets' with
                        100k rounds for CIFAR's ResNets    `lr_g=lr_d=2e-4, decay_rounds=100_000`
+residual up block      nearest upsampling before the      before the first, as in the published
+                       second convolution                 code
 sizes                  32×32 (ResNet)                     powers of two, by adding blocks
 =====================  =================================  ==================================
 """

@@ -46,4 +46,4 @@ class Player:
 
 def adam(lr: float, betas: tuple[float, float]) -> OptimizerFactory:
     """Adam (arXiv:1412.6980), fused, still to be given its parameters."""
-    return partial(torch.optim.Adam, lr=lr, betas=(betas[0], betas[1]), fused=True)
+    return partial(torch.optim.Adam, lr=lr, betas=(float(betas[0]), float(betas[1])), fused=True)

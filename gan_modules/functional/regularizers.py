@@ -1,0 +1,68 @@
+"""Penalties on the discriminator's gradient with respect to its input, unweighted.
+
+A discriminator here is any callable `(samples, *condition) -> logits`; `condition` (labels, input images) is
+handed on and not differentiated. Several logits a sample, as of a patch discriminator, are summed before the
+gradient. Penalties are computed in float32 at least, whatever autocast says, and can be differentiated with
+respect to the discriminator's parameters; samples are detached. A discriminator with BatchNorm mixes the
+samples of a batch and so has no gradient per sample.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from gan_modules.functional.precision import at_least_float32
+
+
+def gradient_penalty(
+    critic: Callable[..., Tensor],
+    real: Tensor,
+    fake: Tensor,
+    *condition: Tensor,
+    target: float = 1.0,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Return E[(‖∇D(x̂)‖₂ - target)²], x̂ = ε·x + (1 - ε)·G(z), one ε ~ U[0, 1] a sample (1704.00028, Eq. 3).
+
+    Args:
+        critic: Callable `(samples, *condition) -> logits`.
+        real: Real samples (N, ...).
+        fake: Generated samples of the same shape.
+        *condition: What else the critic takes, N of each.
+        target: The norm that costs nothing.
+        generator: Source of ε, on the samples' device; PyTorch's own by default.
+
+    Raises:
+        ValueError: Real and fake samples differ in shape.
+    """
+    if real.shape != fake.shape:
+        raise ValueError(
+            f"gradient_penalty pairs real with fake samples, but got shapes {tuple(real.shape)} and "
+            f"{tuple(fake.shape)}: pass as many of the same size."
+        )
+    real, fake = at_least_float32(real), at_least_float32(fake)
+    epsilon = torch.rand((len(real), *[1] * (real.ndim - 1)), generator=generator, device=real.device, dtype=real.dtype)
+    gradient = _input_gradient(critic, torch.lerp(fake, real, epsilon), condition)
+    # vector_norm has the subgradient 0 at 0, where the square root of a sum of squares has NaN.
+    norm: Tensor = torch.linalg.vector_norm(gradient, dim=1)
+    return (norm - target).square().mean()
+
+
+def r1(discriminator: Callable[..., Tensor], real: Tensor, *condition: Tensor) -> Tensor:
+    """Return ½·E‖∇D(x)‖² over real samples (N, ...), for the paper's γ to weigh (1801.04406, Eq. 9)."""
+    return 0.5 * _input_gradient(discriminator, real, condition).square().sum(1).mean()
+
+
+def r2(discriminator: Callable[..., Tensor], fake: Tensor, *condition: Tensor) -> Tensor:
+    """Return ½·E‖∇D(G(z))‖² over fake samples (N, ...), for the paper's γ to weigh (1801.04406, Eq. 10)."""
+    return 0.5 * _input_gradient(discriminator, fake, condition).square().sum(1).mean()
+
+
+def _input_gradient(discriminator: Callable[..., Tensor], samples: Tensor, condition: tuple[Tensor, ...]) -> Tensor:
+    """Return each sample's gradient of its summed logits, flattened to (N, D) and itself differentiable."""
+    samples = at_least_float32(samples.detach()).requires_grad_()
+    with torch.autocast(device_type=samples.device.type, enabled=False):
+        logits = discriminator(samples, *condition)
+        gradient: Tensor = torch.autograd.grad(logits.sum(), samples, create_graph=True)[0]
+    return gradient.flatten(1)
