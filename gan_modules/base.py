@@ -181,6 +181,8 @@ class LatentGAN(GAN, ABC):
         elif z.shape != (n, self.latent_dim):
             raise GANError(f"z has shape {tuple(z.shape)}, but sample({n}) needs ({n}, {self.latent_dim}).")
         z = z.to(self.device) * truncation
+        if labels is not None and not self.num_classes:
+            raise GANError(f"{type(self).__name__} was trained without classes: leave labels out.")
         condition = (self._labels(n, labels),) if self.num_classes else ()
         was_training = network.training
         network.eval()

@@ -249,7 +249,7 @@ class GAN(LightningModule, ABC):
         """Take up the game where the checkpoint left it.
 
         Raises:
-            GANError: If another class made the checkpoint.
+            GANError: If another class made the checkpoint, or its networks are of another size.
         """
         state = checkpoint.get(KEY, {"class": "another library"})
         if state["class"] != class_path(type(self)):
@@ -257,9 +257,26 @@ class GAN(LightningModule, ABC):
                 f"The checkpoint was made by {state['class']}, not by {class_path(type(self))}: use that class, or "
                 f"another checkpoint."
             )
+        self._check_networks(checkpoint)
         self.images_seen = state["images_seen"]
         self._averages.images_averaged = state["images_averaged"]
         self._turns_taken = state["turns_taken"]
+
+    def _check_networks(self, checkpoint: dict[str, Any]) -> None:
+        ours, theirs = self.state_dict(), checkpoint["state_dict"]
+        names = ours.keys() | theirs.keys() if self.strict_loading else ours.keys() & theirs.keys()
+        if all(name in ours and name in theirs and ours[name].shape == theirs[name].shape for name in names):
+            return
+        saved = checkpoint.get("hyper_parameters", {})
+        differing = [
+            f"{name}={saved[name]}, not {value}"
+            for name, value in self.hparams.items()
+            if name in saved and saved[name] != value
+        ]
+        raise GANError(
+            f"The checkpoint's networks do not fit this {type(self).__name__}: it was made with "
+            f"{' and '.join(differing) or 'another version of the networks'}; pass the same, or another checkpoint."
+        )
 
     @classmethod
     def load_from_checkpoint(  # type: ignore[override]  # Lightning's own would rebuild `cls`, whatever made the file
@@ -282,8 +299,9 @@ class GAN(LightningModule, ABC):
             raise GANError(
                 f"'{checkpoint_path}' holds a {found.__name__}: load it as {found.__name__}, not {cls.__name__}."
             )
-        saved = {name: value for name, value in checkpoint["hyper_parameters"].items() if not name.startswith("_")}
-        model = found(**(saved | overrides))
+        saved = checkpoint.get("hyper_parameters", {}).items()
+        model = found(**({name: value for name, value in saved if not name.startswith("_")} | overrides))
+        model.strict_loading = strict
         model.on_load_checkpoint(checkpoint)
         model.load_state_dict(checkpoint["state_dict"], strict=strict)
         return model.to(map_location) if isinstance(map_location, str | torch.device) else model

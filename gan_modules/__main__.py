@@ -1,0 +1,5 @@
+"""``python -m gan_modules`` is the console script ``gan-modules``."""
+
+from gan_modules.cli import main
+
+main()

@@ -1,0 +1,40 @@
+"""What a callback may ask of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, cast
+
+from lightning.pytorch import LightningModule
+from torch import Tensor
+
+from gan_modules.base import GANError
+
+
+class Sampler(Protocol):
+    """A model that makes images from noise; `gan_modules.base` holds the real ones."""
+
+    image_shape: tuple[int, ...]
+    num_classes: int
+
+    def sample(self, n: int, *, labels: Tensor | None = None, seed: int | None = None) -> Tensor:
+        """Samples ``(n, *image_shape)`` in [-1, 1]."""
+
+
+def as_sampler(model: LightningModule, asker: str) -> Sampler:
+    """The model itself, known to have `sample`.
+
+    Raises:
+        GANError: If it makes no images from noise.
+    """
+    if not callable(getattr(model, "sample", None)):
+        raise GANError(
+            f"{asker} needs a model that makes images from noise, and {type(model).__name__} has no sample(): "
+            f"leave {asker} out."
+        )
+    return cast(Sampler, model)
+
+
+def reals(batch: Tensor | Sequence[Tensor]) -> Tensor:
+    """The real images or points of a batch, which come first."""
+    return batch if isinstance(batch, Tensor) else batch[0]

@@ -1,0 +1,247 @@
+"""The command line: Lightning's ``fit validate test predict``, and ``sample``, which needs a checkpoint alone."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import os
+import re
+import sys
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+import torch
+from jsonargparse import auto_cli
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from torch import Tensor
+from torchvision.io import write_png
+from tqdm import tqdm
+
+import datamodules
+import gan_modules
+from datamodules import DataError, ImageDataModule
+from gan_modules.base import GAN, GameOptions, GANError, LatentGAN
+from gan_modules.callbacks.pictures import image_grid, scatter, to_uint8
+from gan_modules.engine.checkpoints import KEY, read_checkpoint
+
+MODELS = {name: cls for name in gan_modules.__all__ if inspect.isclass(cls := getattr(gan_modules, name))}
+DATA = {name: getattr(datamodules, name) for name in datamodules.__all__}
+CHOICES = {
+    "model": [name for name, cls in MODELS.items() if issubclass(cls, GAN) and not inspect.isabstract(cls)],
+    "data": [name for name, cls in DATA.items() if issubclass(cls, ImageDataModule) and not inspect.isabstract(cls)],
+}
+HELP = f"""\
+usage: gan-modules COMMAND [arguments]
+
+Train GANs, each from one readable file, and use what they have learned.
+
+commands:
+  fit        train a model on data
+  validate   score a checkpoint on the validation data
+  test       score a checkpoint on the test data
+  predict    generate as many images as the test data has
+  sample     generate images from a checkpoint: a grid, or a folder of files
+
+models:  {" ".join(CHOICES["model"])}
+data:    {" ".join(CHOICES["data"])}
+
+examples:
+  gan-modules fit --config examples/configs/dcgan_digits.yaml
+  gan-modules fit --model DCGAN --data ImageFolderDataModule --data.folder my_photos --trainer.max_steps 20000
+  gan-modules fit --config run/config.yaml --ckpt_path run/checkpoints/last.ckpt      (goes on with a run)
+  gan-modules sample --ckpt_path run/checkpoints/last.ckpt --n 64 --out grid.png
+
+Each command explains its arguments: gan-modules fit --help. Those of one class: gan-modules fit --model.help DCGAN.
+"""
+
+
+class ArgumentParser(LightningArgumentParser):
+    """A parser that answers a mistake with one sentence."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Say what is wrong and leave with status 2."""
+        if not self.exit_on_error:  # an inner parser, whose caller wraps the message
+            super().error(message, ex)
+        sys.stderr.write(f"error: {_sentence(message, getattr(ex, 'subcommand_parser', None) or self)}\n")
+        sys.exit(2)
+
+
+class CommandLine(LightningCLI):
+    """Lightning's command line, in which the data tells the model its `image_shape` and `num_classes`."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            GAN,
+            ImageDataModule,
+            parser_class=ArgumentParser,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+            save_config_kwargs={"overwrite": True},
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Link what the data knows to the model that needs it."""
+        for name in ("image_shape", "num_classes"):
+            parser.link_arguments(f"data.{name}", f"model.init_args.{name}", apply_on="instantiate")
+
+    def _parse_ckpt_path(self) -> None:
+        """Look at the checkpoint before anything is built; the configuration stays what the user said."""
+        config = self.config[self.config.subcommand]
+        module, _, asked = config.model.class_path.rpartition(".")
+        parameters = inspect.signature(getattr(sys.modules[module], asked)).parameters
+        for name in parameters.keys() & {"image_shape", "num_classes"}:
+            if not _equal(config.model.init_args[name], parameters[name].default):
+                raise GANError(f"The data supplies {name}: leave --model.{name} out, and choose the data's instead.")
+        path = config.get("ckpt_path")
+        if path is None or path in ("last", "best", "hpc"):
+            return
+        made_by = read_checkpoint(path)[KEY]["class"].rpartition(".")[2]
+        if made_by != asked:
+            raise GANError(f"'{path}' holds a {made_by}, not a {asked}: pass --model {made_by}, or another checkpoint.")
+
+    def after_fit(self) -> None:
+        """Say what the run has left, and where."""
+        trainer = self.trainer
+        if not trainer.is_global_zero:
+            return
+        scores = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
+        print(f"\nPlayed {trainer.global_step} rounds; everything is in {trainer.log_dir or trainer.default_root_dir}")
+        for name, value in scores.items():
+            print(f"  {name:<12} {value:.4g}")
+        saved = getattr(trainer.checkpoint_callback, "last_model_path", "")
+        if saved:
+            print(f"  {'checkpoint':<12} {saved}")
+            print(f"\ngan-modules sample --ckpt_path {saved} --n 64 --out grid.png")
+
+
+def sample(
+    ckpt_path: Path,
+    n: int = 64,
+    out: Path = Path("samples.png"),
+    labels: int | list[int] | None = None,
+    seed: int | None = 0,
+    truncation: float = 1.0,
+    ema: bool = True,
+    device: str = "cpu",
+) -> None:
+    """Generate images from a checkpoint: one picture where `out` ends in .png, else a folder of numbered PNG files.
+
+    Args:
+        ckpt_path: The checkpoint; it names its own class.
+        n: How many images.
+        out: A PNG file for a grid, or a folder for single images.
+        labels: Class of all images, or a list of n classes; by default all classes in turn.
+        seed: Makes the images repeatable.
+        truncation: Factor on the latents; below 1 for less variety.
+        ema: Whether to use the averaged generator, where there is one.
+        device: Where to compute: cpu, cuda, mps.
+    """
+    if n < 1:
+        raise GANError(f"n={n} must be at least 1: it is the number of images.")
+    model = GAN.load_from_checkpoint(ckpt_path, map_location=device)
+    if not isinstance(model, LatentGAN):
+        raise GANError(f"'{ckpt_path}' holds a {type(model).__name__}, which does not make images from noise.")
+    images = model.sample(n, labels=labels, seed=seed, truncation=truncation, ema=ema).cpu()
+    if out.suffix.lower() == ".png":
+        out.parent.mkdir(parents=True, exist_ok=True)
+        points = len(model.image_shape) == 1
+        _write(scatter(images, images) if points else image_grid(images), out)
+        print(f"{n} samples: {out}")
+        return
+    if len(model.image_shape) == 1:
+        raise GANError(f"{type(model).__name__} was trained on points, which make one picture: let --out end in .png.")
+    out.mkdir(parents=True, exist_ok=True)
+    for index, image in enumerate(tqdm(to_uint8(images), unit="image")):
+        _write(image, out / f"{index:06d}.png")
+    print(f"{n} samples: {out}/")
+
+
+def main() -> None:
+    """Run the command in `sys.argv`; a mistake of the user's ends in one sentence and status 2."""
+    command = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    try:
+        if command in ("-h", "--help"):
+            print(HELP, end="")
+        elif command == "--version":
+            print(f"gan-modules {gan_modules.__version__}")
+        elif command == "sample":
+            auto_cli(
+                sample,
+                args=sys.argv[2:],
+                as_positional=False,
+                prog="gan-modules sample",
+                parser_class=ArgumentParser,
+            )
+        elif command in CommandLine.subcommands():
+            CommandLine()
+        else:
+            commands = [*CommandLine.subcommands(), "sample"]
+            raise GANError(f"There is no command '{command}'{_near(command, commands)}; see gan-modules --help.")
+    except (ValueError, OSError, MisconfigurationException) as error:
+        # the parser wraps what a constructor says
+        said = next(filter(_is_users, _causes(error)), None)
+        if os.environ.get("GAN_MODULES_TRACEBACK") or said is None:
+            raise
+        # an error from a loader's process arrives with that process's traceback before its sentence
+        message = str(said).strip().rpartition("DataError: ")[2]
+        sys.stderr.write(f"error: {message}\n")
+        sys.exit(2)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__
+
+
+def _is_users(error: BaseException) -> bool:
+    """Whether an error is a sentence to the user rather than a defect: our own code, the disk or Lightning said it."""
+    if isinstance(error, GANError | DataError | OSError | MisconfigurationException):
+        return True
+    raised_in = Path(traceback.extract_tb(error.__traceback__)[-1].filename).resolve()
+    homes = [Path(package.__file__).resolve().parent for package in (gan_modules, datamodules) if package.__file__]
+    return any(raised_in.is_relative_to(home) for home in homes)
+
+
+def _sentence(message: str, parser: LightningArgumentParser) -> str:
+    """What a message of the parser means, in one sentence with the nearest right word."""
+    key = next(iter(re.findall(r"Parser key \"(\w+)", message)), "")
+    if match := re.search(r"class_path '[\w.]*?(\w+)':\s+Option '([\w.]+)' is not accepted", message):
+        name, option = match.groups()
+        cls = MODELS.get(name) or DATA.get(name)
+        known = [*inspect.signature(cls).parameters, *GameOptions.__annotations__] if cls else []
+        return f"{name} takes no argument '{option}'{_near(option, known)}; see gan-modules fit --{key}.help {name}."
+    if key in CHOICES and (match := re.search(r"dot import path string: (\S+)|Import path (\S+)", message)):
+        name = match[1] or match[2]
+        return f"There is no {key} class '{name}'{_near(name, CHOICES[key])} (there are {', '.join(CHOICES[key])})."
+    if match := re.search(r"unrecognized arguments: (--\S+)|does not accept option '([\w.]+)'", message):
+        option = match[1] or f"--{match[2]}"
+        known = re.findall(r"--[\w.]+", parser.format_help())
+        return f"There is no argument {option.partition('=')[0]}{_near(option.partition('=')[0], known)}."
+    noise = r"Does not validate|Subtypes:|Errors:|- Expected a <class 'NoneType'>|Given value|Problem with given class"
+    lines = [line.strip(" -") for line in message.splitlines() if line.strip() and not re.search(noise, line)]
+    keys = ".".join(re.findall(r"Parser key \"([\w.]+)\"", message))
+    said = re.sub(r"Parser key \"[\w.]+\":\s*", "", " ".join(lines))
+    return f"--{keys}: {said}" if keys else said
+
+
+def _equal(given: Any, default: Any) -> bool:
+    return list(given) == list(default) if isinstance(given, list | tuple) else bool(given == default)
+
+
+def _near(word: str, known: list[str]) -> str:
+    match = difflib.get_close_matches(word, known, n=1)
+    return f", did you mean '{match[0]}'?" if match else ""
+
+
+def _write(picture: Tensor, path: Path) -> None:
+    write_png(picture, str(path))
+
+
+if __name__ == "__main__":
+    main()
