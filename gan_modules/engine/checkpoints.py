@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+import gan_modules
 from gan_modules.engine.players import GANError
 
 KEY = "gan_modules"  # where a checkpoint says which class made it and how far its game had come
@@ -40,13 +41,15 @@ def class_path(cls: type) -> str:
 
 
 def find_class(name: str, base: type) -> type:
-    """The class called `name` among the subclasses of `base` that have been imported.
+    """The class called `name` among this library's and those of the user that have been imported.
 
     A checkpoint may come from a stranger, so its word never leads to an import.
 
     Raises:
         GANError: If no such class has been imported.
     """
+    for variant in gan_modules.__all__:
+        getattr(gan_modules, variant)  # they are loaded when first used
     known = [base]
     for cls in known:
         if class_path(cls) == name:
