@@ -48,7 +48,7 @@ def main() -> None:
         write_png(scatter(points, data.splits[1].tensors[0][:SAMPLES]), str(args.out / f"{name}.png"))
         print(
             f"{model_class.__name__:<10} {args.distribution}: {found.modes}/{len(data.centres)} modes, "
-            f"{found.share:.1%} of {SAMPLES} samples within 3σ, {args.rounds} rounds in {minutes:.1f} min"
+            f"{found.share:.1%} of {SAMPLES} samples within 3 sigma, {args.rounds} rounds in {minutes:.1f} min"
         )
 
 
