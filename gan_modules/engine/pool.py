@@ -31,7 +31,7 @@ class ImagePool:
         for image in torch.split(images, 1):
             if len(self._images) < self.size:
                 self._images.append(image.clone())
-            elif self.size and torch.rand((), generator=self._random) < 0.5:
+            elif self.size and torch.randint(2, (), generator=self._random):
                 place = int(torch.randint(self.size, (), generator=self._random))
                 older = self._images[place].to(image)
                 self._images[place] = image.clone()
