@@ -8,6 +8,7 @@ import tarfile
 import tempfile
 import urllib.request
 import zipfile
+from http.client import HTTPException
 from typing import NamedTuple
 
 from tqdm import tqdm
@@ -70,7 +71,7 @@ def fetch(archive: Archive, folder: str) -> None:
         packed = os.path.join(scratch, os.path.basename(archive.path))
         try:
             received, announced = _download(url, packed)
-        except OSError as error:
+        except (OSError, HTTPException) as error:
             raise DataError(
                 f"{url} could not be fetched ({error}): try again later, or unpack the archive by hand to {folder}."
             ) from error
