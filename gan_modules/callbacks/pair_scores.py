@@ -21,7 +21,8 @@ class PairScores(Callback):
     """Mean over the validation pairs of L1, PSNR, SSIM and, where asked for, LPIPS, in each direction.
 
     Logs ``val/l1_AtoB``, ``val/psnr_AtoB`` (dB), ``val/ssim_AtoB`` and ``val/lpips_AtoB``, and so on for each
-    direction (``test/…`` in ``trainer.test``). Images are rounded to 8 bits and compared in [0, 1].
+    direction (``test/…`` in ``trainer.test``). Images are rounded to 8 bits and compared in [0, 1]; SSIM is
+    torchmetrics', whose Gaussian windows of 11 pixels see the borders reflected.
 
     Args:
         lpips: Whether to score by AlexNet's features too (arXiv:1801.03924), whose weights torchvision downloads once.
@@ -99,5 +100,5 @@ class PairScores(Callback):
 
 
 def _seen(images: Tensor) -> Tensor:
-    """Images as a file of 8 bits holds them, in [0, 1]."""
-    return to_uint8(images).float() / 255
+    """Images as a file of 8 bits holds them, in [0, 1]; contiguous, since torchmetrics looks at them flat."""
+    return (to_uint8(images).float() / 255).contiguous()

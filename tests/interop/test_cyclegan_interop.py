@@ -177,7 +177,7 @@ def test_games_that_do_not_belong_together(tmp_path):
     with pytest.raises(GANError, match="its norm is instance, theirs batch"):
         Pix2Pix.from_authors(tmp_path)
     write("D", build_patchgan(3, 2, 1, "batch"))
-    with pytest.raises(GANError, match="net_D .* is for images of other channels"):
+    with pytest.raises(GANError, match=r"net_D .* is for images of other channels"):
         Pix2Pix.from_authors(tmp_path)
     write("G_A", build_translator("resnet_2", 3, 3, 2))
     write("G_B", build_translator("resnet_3", 3, 3, 2))

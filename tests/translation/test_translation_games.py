@@ -275,10 +275,10 @@ def test_data_that_does_not_fit_is_refused_before_the_first_step(tmp_path):
     model = Pix2Pix((3, 16, 16), **TINY)
     with pytest.raises(GANError, match="Pix2Pix needs images of two sides, and DigitsDataModule has one"):
         fit(Pix2Pix((1, 16, 16), **TINY), DigitsDataModule(), tmp_path, 1)
-    with pytest.raises(GANError, match=r"built for target_shape=\(3, 16, 16\), but PairedImagesDataModule gives \(1, 16"):
-        Image.new("RGB", (32, 16)).save(tmp_path / "0.png")
-        Image.new("RGB", (32, 16)).save(tmp_path / "1.png")
-        data = PairedImagesDataModule(str(tmp_path), image_size=16, target_channels=1, num_workers=0)
+    for name in ("0.png", "1.png"):
+        Image.new("RGB", (32, 16)).save(tmp_path / name)
+    data = PairedImagesDataModule(str(tmp_path), image_size=16, target_channels=1, num_workers=0)
+    with pytest.raises(GANError, match=r"target_shape=\(3, 16, 16\), but PairedImagesDataModule gives \(1, 16, 16\)"):
         fit(model, data, tmp_path, 1)
     with pytest.raises(GANError, match=r"second side as on the first, and found \(1, 16, 16\)"):
         fit(model, batches(4, 2, (3, 16, 16), (1, 16, 16)), tmp_path, 1, num_sanity_val_steps=0)
