@@ -21,7 +21,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from gan_modules.engine.averages import MovingAverages
-from gan_modules.engine.checkpoints import KEY, class_path, find_class, read_checkpoint
+from gan_modules.engine.checkpoints import KEY, class_path, find_class, hyper_parameters, read_checkpoint
 from gan_modules.engine.ledger import Ledger, Move
 from gan_modules.engine.players import GANError, Player, Terms
 
@@ -267,11 +267,14 @@ class GAN(LightningModule, ABC):
         names = ours.keys() | theirs.keys() if self.strict_loading else ours.keys() & theirs.keys()
         if all(name in ours and name in theirs and ours[name].shape == theirs[name].shape for name in names):
             return
-        saved = checkpoint.get("hyper_parameters", {})
+        made, here = (
+            {name: list(value) if isinstance(value, tuple) else value for name, value in arguments.items()}
+            for arguments in (hyper_parameters(checkpoint), self.hparams)
+        )
         differing = [
-            f"{name}={saved[name]}, not {value}"
-            for name, value in self.hparams.items()
-            if name in saved and saved[name] != value
+            f"{name}={made.get(name, 'its default')}, not {here.get(name, 'its default')}"
+            for name in made | here
+            if not name.startswith("_") and made.get(name) != here.get(name)
         ]
         raise GANError(
             f"The checkpoint's networks do not fit this {type(self).__name__}: it was made with "
@@ -299,8 +302,7 @@ class GAN(LightningModule, ABC):
             raise GANError(
                 f"'{checkpoint_path}' holds a {found.__name__}: load it as {found.__name__}, not {cls.__name__}."
             )
-        saved = checkpoint.get("hyper_parameters", {}).items()
-        model = found(**({name: value for name, value in saved if not name.startswith("_")} | overrides))
+        model = found(**(hyper_parameters(checkpoint) | overrides))
         model.strict_loading = strict
         model.on_load_checkpoint(checkpoint)
         model.load_state_dict(checkpoint["state_dict"], strict=strict)
