@@ -36,12 +36,7 @@ class Jitter:
         top, left = (int(torch.randint(slack + 1, ())) for slack in (load_height - height, load_width - width))
         window = (left, top, left + width, top + height)
         mirrored = self.flip and bool(torch.rand(()) < 0.5)
-        moved = [
-            image.resize((load_width, load_height), Image.Resampling.BICUBIC).crop(window)
-            if self.load_size != image.size[::-1] or self.load_size != self.size
-            else image
-            for image in images
-        ]
+        moved = [image.resize((load_width, load_height), Image.Resampling.BICUBIC).crop(window) for image in images]
         return [ImageOps.mirror(image) for image in moved] if mirrored else moved
 
 

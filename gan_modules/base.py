@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 from gan_modules.engine.game import GAN
 from gan_modules.engine.players import GameOptions, GANError, OptimizerFactory, Player, Terms, adam
-from gan_modules.engine.translation import Direction, Pair, TranslationGAN
+from gan_modules.engine.translation import BACK, Direction, Pair, TranslationGAN
 
 __all__ = [
+    "BACK",
     "GAN",
     "ConditionalGAN",
     "Direction",

@@ -22,14 +22,12 @@ from typing import Any, ClassVar, Unpack, cast
 from torch import Tensor, nn
 from torch.nn.functional import l1_loss
 
-from gan_modules.base import Direction, GameOptions, GANError, Pair, Player, Terms, TranslationGAN, adam
+from gan_modules.base import BACK, Direction, GameOptions, GANError, Pair, Player, Terms, TranslationGAN, adam
 from gan_modules.engine.pool import ImagePool
 from gan_modules.functional import losses
 from gan_modules.functional.precision import at_least_float32
 from gan_modules.networks import build_patchgan, build_translator
 from gan_modules.networks.norms import Norm
-
-BACK: dict[Direction, Direction] = {"AtoB": "BtoA", "BtoA": "AtoB"}
 
 
 class CycleGAN(TranslationGAN):

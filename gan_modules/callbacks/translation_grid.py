@@ -10,12 +10,10 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from gan_modules.base import Direction, GANError
+from gan_modules.base import BACK, Direction, GANError
 from gan_modules.callbacks.pictures import image_grid
 from gan_modules.callbacks.publishing import publish
 from gan_modules.callbacks.translating import Translator, as_translator, ends
-
-BACK: dict[Direction, Direction] = {"AtoB": "BtoA", "BtoA": "AtoB"}
 
 
 class TranslationGrid(Callback):

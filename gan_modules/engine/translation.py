@@ -18,6 +18,7 @@ from gan_modules.interop.cyclegan import read_game, write_cyclegan_net
 
 TRANSLATE_CHUNK = 8  # images that `translate` makes at a time; its networks work at the images' full size
 Direction = Literal["AtoB", "BtoA"]
+BACK: dict[Direction, Direction] = {"AtoB": "BtoA", "BtoA": "AtoB"}
 
 
 @dataclass
