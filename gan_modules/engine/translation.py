@@ -51,6 +51,8 @@ class TranslationGAN(GAN, ABC):
         GANError: If an argument is out of its range.
     """
 
+    authors_files: ClassVar[dict[str, str]]  # the networks by the names that the authors' files give them
+
     def __init__(
         self,
         image_shape: Sequence[int],
@@ -64,9 +66,12 @@ class TranslationGAN(GAN, ABC):
         if epochs_constant < 0 or (epochs_decay is not None and epochs_decay < 0):
             raise GANError(f"{epochs_constant=} and {epochs_decay=} are numbers of epochs: neither can be negative.")
         self.target_shape = self.image_shape if target_shape is None else tuple(target_shape)
+        if not len(self.image_shape) == len(self.target_shape) == 3:
+            raise GANError(
+                f"{type(self).__name__} translates images (C, H, W), not {self.image_shape} to {self.target_shape}: "
+                f"choose PairedImagesDataModule or UnpairedImagesDataModule."
+            )
         self._epochs = (epochs_constant, epochs_decay)
-
-    authors_files: ClassVar[dict[str, str]]  # the networks by the names that the authors' files give them
 
     @abstractmethod
     def translators(self, ema: bool = False) -> dict[Direction, nn.Module]:

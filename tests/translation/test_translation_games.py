@@ -252,6 +252,7 @@ def test_sides_of_unlike_size_and_channels(tmp_path):
         (lambda: Pix2Pix((3, 16, 16)), r"PatchGAN takes heights and widths from 24, not \(16, 16\)"),
         (lambda: CycleGAN((3, 30, 32)), "ResNetTranslator takes heights and widths from 8 that are multiples of 4"),
         (lambda: CycleGAN((1, 32, 32), (3, 32, 32)), "not 1 and 3: pass identity_weight=0"),
+        (lambda: CycleGAN((2,)), r"CycleGAN translates images \(C, H, W\), not \(2,\) to \(2,\)"),
         (lambda: CycleGAN(pool_size=-1), "pool_size=-1"),
         (lambda: CycleGAN(epochs_decay=-1), "neither can be negative"),
     ],
