@@ -143,7 +143,7 @@ if __name__ == "__main__":
     of_pairs, of_digits = tasks.add_parser("pix2pix"), tasks.add_parser("cyclegan")
     of_pairs.add_argument("inputs", type=Path)
     of_pairs.add_argument("targets", type=Path)
-    for task, default in ((of_pairs, 10), (of_digits, 20)):
+    for task, default in ((of_pairs, 6), (of_digits, 16)):
         task.add_argument("out", type=Path)
         task.add_argument("--epochs", type=int, default=default)
     arguments = vars(parser.parse_args())
