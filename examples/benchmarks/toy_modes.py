@@ -1,7 +1,7 @@
 """Which modes of a mixture in the plane a GAN finds: WGAN-GP beside the original GAN.
 
 WGAN-GP plays with λ = 0.1, as in its authors' own toy experiments, and a learning rate that falls to zero; the original
-GAN has the same networks, learning rate and five moves of the discriminator a round. A mode counts when at least a tenth
+GAN has the same networks, learning rate and five discriminator moves a round. A mode counts when at least a tenth
 of its fair share of the samples lies within 3 standard deviations of its centre.
 
     python examples/benchmarks/toy_modes.py --distribution 8gaussians --rounds 3000
