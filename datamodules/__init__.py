@@ -7,7 +7,9 @@ from .digits import DigitsDataModule
 from .fashion_mnist import FashionMNISTDataModule
 from .image_folder import ImageFolderDataModule
 from .mnist import MNISTDataModule
+from .paired import PairedImagesDataModule
 from .toy import ToyDataModule
+from .unpaired import UnpairedImagesDataModule
 
 __all__ = [
     "CIFAR10DataModule",
@@ -18,5 +20,7 @@ __all__ = [
     "ImageDataModule",
     "ImageFolderDataModule",
     "MNISTDataModule",
+    "PairedImagesDataModule",
     "ToyDataModule",
+    "UnpairedImagesDataModule",
 ]

@@ -12,19 +12,23 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gan_modules.base import GAN, GANError
     from gan_modules.cgan import CGAN
+    from gan_modules.cyclegan import CycleGAN
     from gan_modules.dcgan import DCGAN
+    from gan_modules.pix2pix import Pix2Pix
     from gan_modules.vanilla import VanillaGAN
     from gan_modules.wgan import WGAN
     from gan_modules.wgan_gp import WGANGP
 
 __version__ = "0.1.0"
-__all__ = ["CGAN", "DCGAN", "GAN", "WGAN", "WGANGP", "GANError", "VanillaGAN"]
+__all__ = ["CGAN", "DCGAN", "GAN", "WGAN", "WGANGP", "CycleGAN", "GANError", "Pix2Pix", "VanillaGAN"]
 
 _HOME = {
     "CGAN": "cgan",
+    "CycleGAN": "cyclegan",
     "DCGAN": "dcgan",
     "GAN": "base",
     "GANError": "base",
+    "Pix2Pix": "pix2pix",
     "VanillaGAN": "vanilla",
     "WGAN": "wgan",
     "WGANGP": "wgan_gp",

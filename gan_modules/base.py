@@ -15,16 +15,21 @@ from torch import Tensor, nn
 
 from gan_modules.engine.game import GAN
 from gan_modules.engine.players import GameOptions, GANError, OptimizerFactory, Player, Terms, adam
+from gan_modules.engine.translation import BACK, Direction, Pair, TranslationGAN
 
 __all__ = [
+    "BACK",
     "GAN",
     "ConditionalGAN",
+    "Direction",
     "GANError",
     "GameOptions",
     "LatentGAN",
     "OptimizerFactory",
+    "Pair",
     "Player",
     "Terms",
+    "TranslationGAN",
     "UnconditionalGAN",
     "adam",
 ]

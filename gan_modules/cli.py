@@ -1,4 +1,4 @@
-"""The command line: Lightning's ``fit validate test predict``, and ``sample``, which needs a checkpoint alone."""
+"""The command line: Lightning's ``fit validate test predict``, and ``sample`` and ``translate`` from a checkpoint."""
 
 from __future__ import annotations
 
@@ -8,14 +8,17 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any, NoReturn
 
+import torch
 from jsonargparse import auto_cli
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from PIL import Image
 from torch import Tensor
 from torchvision.io import write_png
 from tqdm import tqdm
@@ -23,7 +26,9 @@ from tqdm import tqdm
 import datamodules
 import gan_modules
 from datamodules import DataError, ImageDataModule
-from gan_modules.base import GAN, GameOptions, GANError, LatentGAN
+from datamodules.image_files import MODES, SUFFIXES, list_images, read_image
+from datamodules.sides import pixels
+from gan_modules.base import GAN, Direction, GameOptions, GANError, LatentGAN, TranslationGAN
 from gan_modules.callbacks.pictures import image_grid, scatter, to_uint8
 from gan_modules.engine.checkpoints import KEY, read_checkpoint
 
@@ -33,6 +38,7 @@ CHOICES = {
     "model": [name for name, cls in MODELS.items() if issubclass(cls, GAN) and not inspect.isabstract(cls)],
     "data": [name for name, cls in DATA.items() if issubclass(cls, ImageDataModule) and not inspect.isabstract(cls)],
 }
+SUPPLIED = ("image_shape", "target_shape", "num_classes")  # what the data tells the model
 HELP = f"""\
 usage: gan-modules COMMAND [arguments]
 
@@ -44,6 +50,7 @@ commands:
   test       score a checkpoint on the test data
   predict    generate as many images as the test data has
   sample     generate images from a checkpoint: a grid, or a folder of files
+  translate  turn a folder of images into images of the other side, by a Pix2Pix or CycleGAN checkpoint
 
 models:  {" ".join(CHOICES["model"])}
 data:    {" ".join(CHOICES["data"])}
@@ -70,7 +77,7 @@ class ArgumentParser(LightningArgumentParser):
 
 
 class CommandLine(LightningCLI):
-    """Lightning's command line, in which the data tells the model its `image_shape` and `num_classes`."""
+    """Lightning's command line, in which the data tells the model its `image_shape` and what else it knows."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -86,7 +93,7 @@ class CommandLine(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Link what the data knows to the model that needs it."""
-        for name in ("image_shape", "num_classes"):
+        for name in SUPPLIED:
             parser.link_arguments(f"data.{name}", f"model.init_args.{name}", apply_on="instantiate")
 
     def _parse_ckpt_path(self) -> None:
@@ -94,7 +101,7 @@ class CommandLine(LightningCLI):
         config = self.config[self.config.subcommand]
         module, _, asked = config.model.class_path.rpartition(".")
         parameters = inspect.signature(getattr(sys.modules[module], asked)).parameters
-        for name in parameters.keys() & {"image_shape", "num_classes"}:
+        for name in parameters.keys() & set(SUPPLIED):
             if not _equal(config.model.init_args[name], parameters[name].default):
                 raise GANError(f"The data supplies {name}: leave --model.{name} out, and choose the data's instead.")
         path = config.get("ckpt_path")
@@ -116,7 +123,9 @@ class CommandLine(LightningCLI):
         if isinstance(saver := trainer.checkpoint_callback, ModelCheckpoint):
             saved = saver.last_model_path or saver.best_model_path
             print(f"  {'checkpoint':<12} {saved}")
-            print(f"\ngan-modules sample --ckpt_path {saved} --n 64 --out grid.png")
+            translates = isinstance(self.model, TranslationGAN)
+            use = "translate --input FOLDER --output FOLDER" if translates else "sample --n 64 --out grid.png"
+            print(f"\ngan-modules {use} --ckpt_path {saved}")
 
 
 def sample(
@@ -161,6 +170,64 @@ def sample(
     print(f"{n} samples: {out}/")
 
 
+def translate(
+    ckpt_path: Path,
+    input: str,
+    output: str,
+    direction: Direction = "AtoB",
+    stochastic: bool = False,
+    seed: int = 0,
+    ema: bool = True,
+    batch_size: int = 8,
+    device: str = "cpu",
+) -> None:
+    """Translate every image below a folder to a file of the same name and size below another.
+
+    The network sees each image at the size it was trained on; its answer is brought to the image's own.
+
+    Args:
+        ckpt_path: The checkpoint; it names its own class.
+        input: The folder of images.
+        output: The folder to write to.
+        direction: AtoB, or BtoA where the model knows the way back.
+        stochastic: Whether to translate as Pix2Pix was published, with dropout and each image's own statistics.
+        seed: Makes stochastic translations repeatable.
+        ema: Whether to use the averaged generator, where there is one.
+        batch_size: Images to translate at a time.
+        device: Where to compute: cpu, cuda, mps.
+    """
+    if batch_size < 1:
+        raise GANError(f"batch_size={batch_size} must be at least 1.")
+    source, target = Path(input).expanduser(), Path(output).expanduser()
+    if not source.is_dir():
+        raise GANError(f"There is no folder '{source}': pass the images' place as --input.")
+    if target.resolve().is_relative_to(source.resolve()):
+        raise GANError(f"The output '{target}' lies in the input '{source}': pass another folder as --output.")
+    names = list_images(str(source))
+    if not names:
+        raise GANError(f"'{source}' holds no image: put some there ({' '.join(SUFFIXES)}).")
+    model = GAN.load_from_checkpoint(ckpt_path, map_location=device)
+    if not isinstance(model, TranslationGAN):
+        raise GANError(f"'{ckpt_path}' holds a {type(model).__name__}, which does not translate images: see sample.")
+    channels, height, width = model.image_shape if direction == "AtoB" else model.target_shape
+    with tqdm(total=len(names), unit="image") as bar:
+        remaining = iter(names)
+        while batch := list(islice(remaining, batch_size)):
+            images = [read_image(os.path.join(source, name), channels) for name in batch]
+            fitted = [image.resize((width, height), Image.Resampling.BICUBIC) for image in images]
+            inputs = torch.stack([pixels(image, channels) for image in fitted]).float() / 127.5 - 1
+            outputs = to_uint8(model.translate(inputs, direction, stochastic=stochastic, seed=seed, ema=ema)).cpu()
+            for name, image, translation in zip(batch, images, outputs, strict=True):
+                path = target / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                _as_image(translation).resize(image.size, Image.Resampling.BICUBIC).save(path)
+            bar.update(len(batch))
+    print(f"{len(names)} translations: {target}/")
+
+
+FROM_CHECKPOINT: dict[str, Callable[..., None]] = {"sample": sample, "translate": translate}
+
+
 def main() -> None:
     """Run the command in `sys.argv`; a mistake of the user's ends in one sentence and status 2."""
     command = sys.argv[1] if len(sys.argv) > 1 else "--help"
@@ -169,18 +236,18 @@ def main() -> None:
             print(HELP, end="")
         elif command == "--version":
             print(f"gan-modules {gan_modules.__version__}")
-        elif command == "sample":
+        elif command in FROM_CHECKPOINT:
             auto_cli(
-                sample,
+                FROM_CHECKPOINT[command],
                 args=sys.argv[2:],
                 as_positional=False,
-                prog="gan-modules sample",
+                prog=f"gan-modules {command}",
                 parser_class=ArgumentParser,
             )
         elif command in CommandLine.subcommands():
             CommandLine()
         else:
-            commands = [*CommandLine.subcommands(), "sample"]
+            commands = [*CommandLine.subcommands(), *FROM_CHECKPOINT]
             raise GANError(f"There is no command '{command}'{_near(command, commands)}; see gan-modules --help.")
     except (ValueError, OSError, MisconfigurationException) as error:
         # the parser wraps what a constructor says
@@ -231,12 +298,19 @@ def _sentence(message: str, parser: LightningArgumentParser) -> str:
 
 
 def _equal(given: Any, default: Any) -> bool:
-    return list(given) == list(default) if isinstance(given, list | tuple) else bool(given == default)
+    listed = isinstance(given, list | tuple) and isinstance(default, list | tuple)
+    return list(given) == list(default) if listed else bool(given == default)
 
 
 def _near(word: str, known: list[str]) -> str:
     match = difflib.get_close_matches(word, known, n=1)
     return f", did you mean '{match[0]}'?" if match else ""
+
+
+def _as_image(pixels: Tensor) -> Image.Image:
+    """A picture uint8 ``(C, H, W)`` of one of Pillow's modes."""
+    mode = MODES[len(pixels)]
+    return Image.fromarray(pixels[0].numpy() if mode == "L" else pixels.permute(1, 2, 0).numpy(), mode)
 
 
 def _write(picture: Tensor, path: Path) -> None:

@@ -89,8 +89,8 @@ class FID(Callback):
                     f"Inception sees grey or RGB images, and the model's image_shape is {model.image_shape}: give "
                     f"FID a feature network of your own."
                 )
-            _check_inception_weights(self.weights)
-        self._metric = _frechet_distance(self.feature, self.weights)
+            check_inception_weights(self.weights)
+        self._metric = frechet_distance(self.feature, self.weights)
         device = trainer.strategy.root_device
         self._metric.to("cpu" if device.type == "mps" else device)  # MPS has no float64
         self._classes = torch.zeros(max(model.num_classes, 1), dtype=torch.long, device=device)
@@ -184,7 +184,12 @@ class FID(Callback):
             self._metric.update(images, real=real)
 
 
-def _frechet_distance(feature: nn.Module | None, weights: str | Path | None) -> FrechetInceptionDistance:
+def frechet_distance(feature: nn.Module | None, weights: str | Path | None) -> FrechetInceptionDistance:
+    """The distance by a feature network, or by Inception as published.
+
+    Raises:
+        GANError: If Inception's weights cannot be had.
+    """
     if feature is not None:
         return FrechetInceptionDistance(feature, reset_real_features=False)
     try:
@@ -203,8 +208,12 @@ def _frechet_distance(feature: nn.Module | None, weights: str | Path | None) -> 
         raise GANError(f"{weights or _hub_file()} holds other weights than {INCEPTION_FILE}.") from error
 
 
-def _check_inception_weights(weights: str | Path | None) -> None:
-    """Read a local file first without executing it, which torch-fidelity does not."""
+def check_inception_weights(weights: str | Path | None) -> None:
+    """Read a local file first without executing it, which torch-fidelity does not.
+
+    Raises:
+        GANError: If the file is missing or damaged.
+    """
     path = _hub_file() if weights is None else Path(weights)
     if weights is not None and not path.is_file():
         raise GANError(f"There is no file {path} for FID(weights=...): it should be {INCEPTION_FILE}.")

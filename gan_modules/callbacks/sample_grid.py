@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
-from PIL import Image
 from torch import Tensor
 
 from gan_modules.base import GANError
 from gan_modules.callbacks.pictures import image_grid, scatter
+from gan_modules.callbacks.publishing import publish
 from gan_modules.callbacks.sampling import Sampler, as_sampler, reals
 
 
@@ -71,19 +69,8 @@ class SampleGrid(Callback):
 
     def _draw(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._drawn = trainer.global_step
-        # Every process takes part, since a sharded generator and `log_dir` need them all; the first one writes.
-        picture = self._picture(as_sampler(pl_module, "SampleGrid"))
-        folder = Path(trainer.log_dir or trainer.default_root_dir) / "samples"
-        if not trainer.is_global_zero:
-            return
-        image = Image.fromarray(picture.permute(1, 2, 0).cpu().numpy())
-        folder.mkdir(parents=True, exist_ok=True)
-        image.save(folder / f"round_{self._drawn:08d}.png")
-        for logger in trainer.loggers:
-            if isinstance(logger, TensorBoardLogger):
-                logger.experiment.add_image("samples", picture, self._drawn)
-            elif isinstance(logger, WandbLogger):
-                logger.log_image("samples", [image], self._drawn)
+        # every process takes part, since a sharded generator needs them all
+        publish(trainer, self._picture(as_sampler(pl_module, "SampleGrid")))
 
     def _picture(self, model: Sampler) -> Tensor:
         if model.image_shape == (2,):

@@ -2,13 +2,24 @@
 
 from gan_modules.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from gan_modules.networks.mlp import MLPDiscriminator, MLPGenerator
+from gan_modules.networks.patchgan import PatchGAN, PixelGAN
 from gan_modules.networks.resnet import ResNetDiscriminator, ResNetGenerator
+from gan_modules.networks.resnet_translation import ResNetTranslator
+from gan_modules.networks.translation import Translator, build_patchgan, build_translator
+from gan_modules.networks.unet import UNet
 
 __all__ = [
     "DCGANDiscriminator",
     "DCGANGenerator",
     "MLPDiscriminator",
     "MLPGenerator",
+    "PatchGAN",
+    "PixelGAN",
     "ResNetDiscriminator",
     "ResNetGenerator",
+    "ResNetTranslator",
+    "Translator",
+    "UNet",
+    "build_patchgan",
+    "build_translator",
 ]

@@ -1,0 +1,203 @@
+"""Pairs of images that show the same thing in two ways."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+from typing import Literal
+
+import torch
+from PIL import Image
+
+from .authors_sets import PAIRED_SETS, fetch
+from .base import Batch, BatchedDataset, DataError, ImageDataModule, require
+from .image_files import SUFFIXES, list_images, read_image
+from .in_memory import require_fraction, split_indices
+from .sides import Jitter, Size, as_shape, load_size_of, pixels
+
+OFFICIAL = ("train", "val", "test")  # subfolders of a set that comes with a split
+
+
+class PairedImages(BatchedDataset):
+    """Batches ``(a, b)`` of uint8 images ``(N, C, H, W)``, transformed alike.
+
+    Args:
+        pairs: Files of the two sides; the same file twice holds them side by side.
+        channels: Channels of the two sides.
+        jitter: What to do with each pair.
+        swap: Whether the second of a pair is side A.
+    """
+
+    def __init__(
+        self, pairs: Sequence[tuple[str, str]], channels: tuple[int, int], jitter: Jitter, swap: bool = False
+    ) -> None:
+        self.pairs = pairs
+        self.channels = channels
+        self.jitter = jitter
+        self.swap = swap
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitems__(self, indices: list[int]) -> Batch:
+        columns = zip(*(self._pair(*self.pairs[index]) for index in indices), strict=True)
+        a, b = (
+            torch.stack([pixels(image, channels) for image in column])
+            for column, channels in zip(columns, self.channels, strict=True)
+        )
+        return a, b
+
+    def _pair(self, first: str, second: str) -> list[Image.Image]:
+        # channels are given for sides A and B, which are the second and the first of the files where swapped
+        of_first, of_second = reversed(self.channels) if self.swap else self.channels
+        one = read_image(first, of_first)
+        two = one if (first, of_first) == (second, of_second) else read_image(second, of_second)
+        if first == second:
+            half, odd = divmod(one.width, 2)
+            require(not odd, f"{first} is {one.width} pixels wide: two images side by side need an even width.")
+            one, two = one.crop((0, 0, half, one.height)), two.crop((half, 0, 2 * half, two.height))
+        if one.size != two.size:
+            raise DataError(
+                f"{first} is {one.width}x{one.height} pixels and its partner {second} {two.width}x{two.height}: bring "
+                f"both to one size."
+            )
+        images = self.jitter([one, two])
+        return images[::-1] if self.swap else images
+
+
+class PairedImagesDataModule(ImageDataModule):
+    """Paired images, for Pix2Pix: two folders with like names, or one folder of images side by side.
+
+    Batches are ``(a, b)``. Subfolders ``train``, ``val`` and ``test`` are taken as the split; without them, a share of
+    the pairs is held out. Names are like when they agree but for the suffix, subfolders included. As published
+    (arXiv:1611.07004), a training pair is resized to somewhat more than its size, cropped at random and mirrored at
+    random, both images alike; proportions are not kept.
+
+    Args:
+        folder: The folder of side A's images, or of images that hold A on the left and B on the right.
+        target_folder: The folder of side B's images; none for images side by side.
+        dataset: One of the authors' sets, in place of `folder`'s own images: "facades", "cityscapes", "maps",
+            "night2day", "edges2shoes", "edges2handbags". It is downloaded to ``folder/dataset`` if it is not there.
+        direction: "BtoA" exchanges the sides: what is on the right becomes the input.
+        image_size: Side, or height and width, of the images (pixels).
+        load_size: Side, or height and width, before the random crop; by default 286/256 of `image_size`, and
+            `image_size` itself for no crop.
+        channels: Channels of the input: 1 (grey), 3 (RGB) or 4 (RGBA).
+        target_channels: Channels of the output; by default as many.
+        horizontal_flip: Whether to mirror every second training pair, at random.
+        val_fraction: Share of the pairs held out where the set comes without a split.
+        batch_size: Pairs that one move of a player sees, in each process.
+        num_workers: Processes that load data besides the main one.
+        seed: Seed of the split and of the order of the training data.
+
+    Raises:
+        DataError: If an argument is out of range, a set cannot be fetched, a folder is missing or empty, an image has
+            no partner, or, while a batch is loaded, one cannot be read or has another size than its partner.
+
+    Example:
+        >>> datamodule = PairedImagesDataModule("edges", "photographs", image_size=64, channels=1, target_channels=3)
+        >>> datamodule.image_shape, datamodule.target_shape
+        ((1, 64, 64), (3, 64, 64))
+    """
+
+    def __init__(
+        self,
+        folder: str = "data",
+        target_folder: str | None = None,
+        *,
+        dataset: str | None = None,
+        direction: Literal["AtoB", "BtoA"] = "AtoB",
+        image_size: Size = 256,
+        load_size: Size | None = None,
+        channels: int = 3,
+        target_channels: int | None = None,
+        horizontal_flip: bool = True,
+        val_fraction: float = 0.1,
+        batch_size: int = 1,
+        num_workers: int = 4,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(batch_size=batch_size, num_workers=num_workers, seed=seed)
+        self._image_shape = as_shape(channels, image_size)
+        self._target_shape = as_shape(channels if target_channels is None else target_channels, image_size)
+        self._load_size = load_size_of(image_size, load_size)
+        require(direction in ("AtoB", "BtoA"), f"direction={direction!r} must be 'AtoB' or 'BtoA'.")
+        require(
+            dataset is None or dataset in PAIRED_SETS,
+            f"There is no paired set dataset={dataset!r}: choose one of {', '.join(PAIRED_SETS)}.",
+        )
+        require(dataset is None or target_folder is None, "A set by name has both sides: leave target_folder out.")
+        require_fraction(val_fraction)
+        self.folder = os.path.expanduser(folder)
+        self.target_folder = None if target_folder is None else os.path.expanduser(target_folder)
+        self.dataset = dataset
+        self.direction = direction
+        self.horizontal_flip = horizontal_flip
+        self.val_fraction = val_fraction
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """``(C, H, W)`` of the input."""
+        return self._image_shape
+
+    @property
+    def target_shape(self) -> tuple[int, int, int]:
+        """``(C, H, W)`` of the output."""
+        return self._target_shape
+
+    @property
+    def num_classes(self) -> int:
+        """No classes."""
+        return 0
+
+    def prepare_data(self) -> None:
+        """Fetch a set by name, in one process, unless it is in place."""
+        if self.dataset is not None:
+            fetch(PAIRED_SETS[self.dataset], os.path.join(self.folder, self.dataset))
+
+    def load(self) -> tuple[PairedImages, PairedImages, PairedImages]:
+        """List the pairs; where there is no split, hold some out at random as validation and test set."""
+        pairs = self._pairs()
+        parts = {part: [name for name in pairs if name.split("/")[0] == part] for part in OFFICIAL}
+        if parts["train"] and (parts["val"] or parts["test"]):
+            train, val, test = parts["train"], parts["val"] or parts["test"], parts["test"] or parts["val"]
+        else:
+            names = parts["train"] or list(pairs)
+            rows, held_out = split_indices(len(names), self.val_fraction, torch.Generator().manual_seed(self.seed))
+            train, val = ([names[row] for row in part.tolist()] for part in (rows, held_out))
+            test = val
+
+        def subset(names: list[str], jitter: Jitter) -> PairedImages:
+            channels = (self.image_shape[0], self.target_shape[0])
+            return PairedImages([pairs[name] for name in names], channels, jitter, self.direction == "BtoA")
+
+        still = Jitter(self.image_shape[1:])
+        moving = Jitter(self.image_shape[1:], self._load_size, self.horizontal_flip)
+        return subset(train, moving), subset(val, still), subset(test, still)
+
+    def _pairs(self) -> dict[str, tuple[str, str]]:
+        """Both files of each pair by their common name."""
+        files = _files(self.folder if self.dataset is None else os.path.join(self.folder, self.dataset))
+        if self.target_folder is None:
+            return {name: (path, path) for name, path in files.items()}
+        partners = _files(self.target_folder)
+        for here, there, folder in ((files, partners, self.target_folder), (partners, files, self.folder)):
+            alone = [path for name, path in here.items() if name not in there]
+            if alone:
+                more = f" (nor have {len(alone) - 1} others)" if len(alone) > 1 else ""
+                raise DataError(f"{alone[0]} has no partner of its name in {folder}{more}: add it, or take it out.")
+        return {name: (path, partners[name]) for name, path in files.items()}
+
+
+def _files(folder: str) -> dict[str, str]:
+    """The images below a folder by their name without suffix."""
+    require(os.path.isdir(folder), f"There is no folder {folder}: pass the images' place.")
+    files: dict[str, str] = {}
+    for name in list_images(folder):
+        stem = str(PurePosixPath(name).with_suffix(""))
+        path = os.path.join(folder, name)
+        require(stem not in files, f"{path} has the same name as {files.get(stem)} but for the suffix: rename one.")
+        files[stem] = path
+    require(bool(files), f"{folder} holds no image: put some there ({' '.join(SUFFIXES)}).")
+    return files

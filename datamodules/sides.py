@@ -1,0 +1,67 @@
+"""What images of two sides go through: the published jitter, and the way to pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from .base import require
+from .image_files import MODES
+
+Size = int | tuple[int, int]  # pixels: a square's side, or height and width
+PUBLISHED = 286 / 256  # sizes before and after the random crop (arXiv:1611.07004, Sec. 6.2)
+
+
+class Jitter:
+    """Images of one moment brought to a size, and where asked moved and mirrored, all of them alike.
+
+    Args:
+        size: Height and width (pixels), reached by stretching.
+        load_size: Height and width before a random crop of `size`; by default no crop.
+        flip: Whether to mirror every second time, at random.
+    """
+
+    def __init__(self, size: tuple[int, int], load_size: tuple[int, int] | None = None, flip: bool = False) -> None:
+        self.size = size
+        self.load_size = load_size or size
+        self.flip = flip
+
+    def __call__(self, images: Sequence[Image.Image]) -> list[Image.Image]:
+        """The images at ``size``, bicubically resized and antialiased."""
+        (height, width), (load_height, load_width) = self.size, self.load_size
+        top, left = (int(torch.randint(slack + 1, ())) for slack in (load_height - height, load_width - width))
+        window = (left, top, left + width, top + height)
+        mirrored = self.flip and bool(torch.rand(()) < 0.5)
+        moved = [image.resize((load_width, load_height), Image.Resampling.BICUBIC).crop(window) for image in images]
+        return [ImageOps.mirror(image) for image in moved] if mirrored else moved
+
+
+def pixels(image: Image.Image, channels: int) -> Tensor:
+    """The image as uint8 ``(C, H, W)``."""
+    array = np.array(image).reshape(image.height, image.width, channels)
+    return torch.from_numpy(array).permute(2, 0, 1).contiguous()
+
+
+def as_shape(channels: int, size: Size) -> tuple[int, int, int]:
+    """``(C, H, W)``, once its numbers are known to be possible."""
+    height, width = (size, size) if isinstance(size, int) else size
+    require(min(height, width) >= 1, f"image_size={size} must be at least 1.")
+    require(channels in MODES, f"channels={channels} must be 1 (grey), 3 (RGB) or 4 (RGBA).")
+    return channels, height, width
+
+
+def load_size_of(size: Size, load_size: Size | None) -> tuple[int, int]:
+    """Height and width before the crop: those given, or by default the published share more."""
+    _, height, width = as_shape(1, size)
+    if load_size is None:
+        return round(height * PUBLISHED), round(width * PUBLISHED)
+    _, load_height, load_width = as_shape(1, load_size)
+    require(
+        load_height >= height and load_width >= width,
+        f"load_size={load_size} must be at least image_size={size}, which is cut out of it.",
+    )
+    return load_height, load_width

@@ -1,0 +1,183 @@
+"""Images of two kinds, with no partners."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from .authors_sets import UNPAIRED_SETS, fetch
+from .base import Batch, BatchedDataset, ImageDataModule, require
+from .image_files import SUFFIXES, list_images, read_image
+from .in_memory import require_fraction, split_indices
+from .sides import Jitter, Size, as_shape, load_size_of, pixels
+
+
+class UnpairedImages(BatchedDataset):
+    """Batches ``(a, b)`` of uint8 images ``(N, C, H, W)`` that do not belong together.
+
+    To train, each image of the longer side meets one of the other drawn at random, anew in every epoch. To validate,
+    every image is served once, in order: the last batches hold fewer images of the shorter side, or none.
+
+    Args:
+        paths: Files of the two sides.
+        channels: Channels of the two sides.
+        jitters: What to do with the images of the two sides.
+        training: Whether to pair at random.
+    """
+
+    def __init__(
+        self,
+        paths: tuple[Sequence[str], Sequence[str]],
+        channels: tuple[int, int],
+        jitters: tuple[Jitter, Jitter],
+        training: bool,
+    ) -> None:
+        self.paths = paths
+        self.channels = channels
+        self.jitters = jitters
+        self.training = training
+
+    def __len__(self) -> int:
+        return max(map(len, self.paths))
+
+    def __getitems__(self, indices: list[int]) -> Batch:
+        longer = 0 if len(self.paths[0]) >= len(self.paths[1]) else 1
+        sides = []
+        for side, paths in enumerate(self.paths):
+            if not self.training:
+                chosen = [index for index in indices if index < len(paths)]
+            elif side == longer:
+                chosen = indices
+            else:
+                chosen = torch.randint(len(paths), (len(indices),)).tolist()
+            sides.append(self._images(side, [paths[index] for index in chosen]))
+        return tuple(sides)
+
+    def _images(self, side: int, paths: Sequence[str]) -> Tensor:
+        channels, jitter = self.channels[side], self.jitters[side]
+        images = [pixels(jitter([read_image(path, channels)])[0], channels) for path in paths]
+        return torch.stack(images) if images else torch.empty(0, channels, *jitter.size, dtype=torch.uint8)
+
+
+class UnpairedImagesDataModule(ImageDataModule):
+    """Images of two kinds, for CycleGAN: the folders ``trainA``, ``trainB`` and maybe ``testA``, ``testB``.
+
+    Batches are ``(a, b)``, paired at random anew in every epoch, which is as long as the larger side. As published
+    (arXiv:1703.10593), a training image is resized to somewhat more than its size, cropped at random and mirrored at
+    random; proportions are not kept. ``testA`` and ``testB`` are the validation and test set; without them, a share of
+    each side is held out.
+
+    Args:
+        folder: The folder that holds the others.
+        dataset: One of the authors' sets, in place of `folder`'s own images: "horse2zebra", "apple2orange",
+            "summer2winter_yosemite", "monet2photo", "cezanne2photo", "ukiyoe2photo", "vangogh2photo", "maps",
+            "cityscapes", "facades", "iphone2dslr_flower". It is downloaded to ``folder/dataset`` if it is not there.
+        image_size: Side, or height and width, of side A's images (pixels).
+        target_size: That of side B's; by default the same.
+        load_size: Side, or height and width, of side A's images before the random crop; by default 286/256 of
+            `image_size`, and `image_size` itself for no crop. Side B's are enlarged in the same proportion.
+        channels: Channels of side A: 1 (grey), 3 (RGB) or 4 (RGBA).
+        target_channels: Channels of side B; by default as many.
+        horizontal_flip: Whether to mirror every second training image, at random.
+        val_fraction: Share of each side held out where there is no ``testA`` and ``testB``.
+        batch_size: Images of each side that one move of a player sees, in each process.
+        num_workers: Processes that load data besides the main one.
+        seed: Seed of the split and of the order of the training data.
+
+    Raises:
+        DataError: If an argument is out of range, a set cannot be fetched, a side is missing or empty, or, while a
+            batch is loaded, an image cannot be read.
+
+    Example:
+        >>> UnpairedImagesDataModule("horses_and_zebras", image_size=128, target_size=(64, 96)).target_shape
+        (3, 64, 96)
+    """
+
+    def __init__(
+        self,
+        folder: str = "data",
+        *,
+        dataset: str | None = None,
+        image_size: Size = 256,
+        target_size: Size | None = None,
+        load_size: Size | None = None,
+        channels: int = 3,
+        target_channels: int | None = None,
+        horizontal_flip: bool = True,
+        val_fraction: float = 0.1,
+        batch_size: int = 1,
+        num_workers: int = 4,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(batch_size=batch_size, num_workers=num_workers, seed=seed)
+        self._image_shape = as_shape(channels, image_size)
+        self._target_shape = as_shape(
+            channels if target_channels is None else target_channels, image_size if target_size is None else target_size
+        )
+        loaded = load_size_of(image_size, load_size)
+        (_, height, width), (_, target_height, target_width) = self._image_shape, self._target_shape
+        enlarged = (round(target_height * loaded[0] / height), round(target_width * loaded[1] / width))
+        self._load_sizes = (loaded, enlarged)
+        require(
+            dataset is None or dataset in UNPAIRED_SETS,
+            f"There is no unpaired set dataset={dataset!r}: choose one of {', '.join(UNPAIRED_SETS)}.",
+        )
+        require_fraction(val_fraction)
+        self.folder = os.path.expanduser(folder)
+        self.dataset = dataset
+        self.horizontal_flip = horizontal_flip
+        self.val_fraction = val_fraction
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """``(C, H, W)`` of side A."""
+        return self._image_shape
+
+    @property
+    def target_shape(self) -> tuple[int, int, int]:
+        """``(C, H, W)`` of side B."""
+        return self._target_shape
+
+    @property
+    def num_classes(self) -> int:
+        """No classes."""
+        return 0
+
+    def prepare_data(self) -> None:
+        """Fetch a set by name, in one process, unless it is in place."""
+        if self.dataset is not None:
+            fetch(UNPAIRED_SETS[self.dataset], os.path.join(self.folder, self.dataset))
+
+    def load(self) -> tuple[UnpairedImages, UnpairedImages, UnpairedImages]:
+        """List the images of both sides."""
+        sides = [self._split(side) for side in "AB"]
+        shapes = (self.image_shape, self.target_shape)
+
+        def subset(part: int, training: bool) -> UnpairedImages:
+            first, second = (
+                Jitter(shape[1:], load_size, self.horizontal_flip) if training else Jitter(shape[1:])
+                for shape, load_size in zip(shapes, self._load_sizes, strict=True)
+            )
+            paths = (sides[0][part], sides[1][part])
+            return UnpairedImages(paths, (shapes[0][0], shapes[1][0]), (first, second), training)
+
+        val = subset(1, training=False)
+        return subset(0, training=True), val, val
+
+    def _split(self, side: str) -> tuple[list[str], list[str]]:
+        """Training and validation files of side A or B."""
+        root = self.folder if self.dataset is None else os.path.join(self.folder, self.dataset)
+        train, test = (_files(os.path.join(root, part + side)) for part in ("train", "test"))
+        where = os.path.join(root, f"train{side}")
+        require(bool(train), f"{where} holds no image: put side {side}'s there ({' '.join(SUFFIXES)}).")
+        if test:
+            return train, test
+        rows, held_out = split_indices(len(train), self.val_fraction, torch.Generator().manual_seed(self.seed))
+        return [train[row] for row in rows.tolist()], [train[row] for row in held_out.tolist()]
+
+
+def _files(folder: str) -> list[str]:
+    return [os.path.join(folder, name) for name in list_images(folder)]

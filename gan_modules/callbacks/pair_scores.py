@@ -1,0 +1,104 @@
+"""How far translations are from the truth, where it is known, at every validation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+from torchmetrics import MeanAbsoluteError, Metric
+from torchmetrics.image import PeakSignalNoiseRatio, StructuralSimilarityIndexMeasure
+from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
+
+from gan_modules.base import Direction, GANError
+from gan_modules.callbacks.pictures import to_uint8
+from gan_modules.callbacks.translating import as_translator, ends
+
+
+class PairScores(Callback):
+    """Mean over the validation pairs of L1, PSNR, SSIM and, where asked for, LPIPS, in each direction.
+
+    Logs ``val/l1_AtoB``, ``val/psnr_AtoB`` (dB), ``val/ssim_AtoB`` and ``val/lpips_AtoB``, and so on for each
+    direction (``test/…`` in ``trainer.test``). Images are rounded to 8 bits and compared in [0, 1]; SSIM is
+    torchmetrics', whose Gaussian windows of 11 pixels see the borders reflected.
+
+    Args:
+        lpips: Whether to score by AlexNet's features too (arXiv:1801.03924), whose weights torchvision downloads once.
+
+    Raises:
+        GANError: Before training, if AlexNet's weights cannot be had or the model does not translate; at validation,
+            if the batches are no pairs.
+    """
+
+    def __init__(self, lpips: bool = False) -> None:
+        self.lpips = lpips
+        self._metrics: dict[Direction, dict[str, Metric]]
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Begin with no statistics."""
+        model = as_translator(pl_module, "PairScores")
+        self._metrics = {
+            direction: {name: metric.to(trainer.strategy.root_device) for name, metric in self._scores().items()}
+            for direction in model.directions
+        }
+
+    def _scores(self) -> dict[str, Metric]:
+        scores: dict[str, Metric] = {
+            "l1": MeanAbsoluteError(),
+            "psnr": PeakSignalNoiseRatio(data_range=1.0, dim=(1, 2, 3)),
+            "ssim": StructuralSimilarityIndexMeasure(data_range=1.0),
+        }
+        if not self.lpips:
+            return scores
+        try:
+            with torch.random.fork_rng(devices=[]):  # its initialisation must not move the training's noise
+                return scores | {"lpips": LearnedPerceptualImagePatchSimilarity("alex", normalize=True)}
+        except OSError as error:
+            raise GANError(
+                f"LPIPS needs AlexNet's weights, which could not be downloaded ({error}): put torchvision's "
+                f"alexnet-owt-7be5be79.pth into {torch.hub.get_dir()}/checkpoints, or leave lpips out."
+            ) from error
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Sequence[Tensor],
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Compare a batch."""
+        if trainer.sanity_checking:
+            return
+        if len(batch[0]) != len(batch[1]):
+            raise GANError(
+                f"PairScores needs pairs, and a batch has {len(batch[0])} images on one side and {len(batch[1])} on "
+                f"the other: choose PairedImagesDataModule, or leave PairScores out."
+            )
+        model = as_translator(pl_module, "PairScores")
+        for direction, metrics in self._metrics.items():
+            images, truth = ends(batch, direction)
+            output, truth = _seen(model.translate(images, direction)), _seen(truth)
+            for metric in metrics.values():
+                metric.update(output, truth)
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log the means."""
+        if trainer.sanity_checking:
+            return
+        stage = "test" if trainer.testing else "val"
+        for direction, metrics in self._metrics.items():
+            for name, metric in metrics.items():
+                pl_module.log(f"{stage}/{name}_{direction}", metric.compute(), sync_dist=True)
+                metric.reset()
+
+    on_test_batch_end = on_validation_batch_end
+    on_test_epoch_end = on_validation_epoch_end
+
+
+def _seen(images: Tensor) -> Tensor:
+    """Images as a file of 8 bits holds them, in [0, 1]; contiguous, since torchmetrics looks at them flat."""
+    return (to_uint8(images).float() / 255).contiguous()

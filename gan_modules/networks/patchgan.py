@@ -1,0 +1,78 @@
+"""Discriminators that judge an image patch by patch (1611.07004, Sec. 3.2.2), under their authors' tensor names."""
+
+from torch import Tensor, nn
+
+from gan_modules.networks.dcgan import init_dcgan
+from gan_modules.networks.norms import Norm, needs_bias, norm_layer
+
+
+class PatchGAN(nn.Module):
+    """Discriminator whose every logit sees one patch: 16×16, 34, 70, 142, 286 pixels for 1, 2, 3, 4, 5 layers.
+
+    Maps images (N, C, H, W) to logits (N, 1, h, w) with h = ⌊H / 2^layers⌋ - 2.
+
+    Args:
+        channels: Channels of an image; the sum of both, where the input is judged beside the output.
+        base_channels: Channels after the first layer; they double to eight times as many at most.
+        layers: Convolutions of stride 2; two of stride 1 follow.
+        norm: "batch" or "instance".
+
+    Raises:
+        ValueError: `layers` is below 1 or `norm` unknown.
+    """
+
+    def __init__(self, channels: int, base_channels: int = 64, layers: int = 3, norm: Norm = "instance") -> None:
+        super().__init__()
+        if layers < 1:
+            raise ValueError(f"layers={layers} must be at least 1; PixelGAN judges single pixels.")
+        self.min_size = 3 * 2**layers  # heights and widths that leave one logit
+        widths = [base_channels * min(2**level, 8) for level in range(layers + 1)]
+        modules: list[nn.Module] = [nn.Conv2d(channels, widths[0], 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
+        for level in range(1, layers + 1):
+            stride = 2 if level < layers else 1
+            modules += [
+                nn.Conv2d(widths[level - 1], widths[level], 4, stride, padding=1, bias=needs_bias(norm)),
+                norm_layer(norm, widths[level]),
+                nn.LeakyReLU(0.2),
+            ]
+        modules.append(nn.Conv2d(widths[-1], 1, 4, padding=1))
+        self.model = nn.Sequential(*modules)
+        self.apply(init_dcgan)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Judge the patches of images (N, C, H, W): logits (N, 1, h, w)."""
+        logits: Tensor = self.model(x)
+        return logits
+
+
+class PixelGAN(nn.Module):
+    """Discriminator of single pixels, of which it can learn the colours alone: logits (N, 1, H, W).
+
+    Args:
+        channels: Channels of an image; the sum of both, where the input is judged beside the output.
+        base_channels: Channels after the first layer, and half of those after the second.
+        norm: "batch" or "instance".
+
+    Raises:
+        ValueError: `norm` is unknown.
+    """
+
+    min_size = 1
+
+    def __init__(self, channels: int, base_channels: int = 64, norm: Norm = "instance") -> None:
+        super().__init__()
+        bias = needs_bias(norm)
+        self.net = nn.Sequential(
+            nn.Conv2d(channels, base_channels, 1),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(base_channels, 2 * base_channels, 1, bias=bias),
+            norm_layer(norm, 2 * base_channels),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(2 * base_channels, 1, 1, bias=bias),
+        )
+        self.apply(init_dcgan)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Judge the pixels of images (N, C, H, W): logits (N, 1, H, W)."""
+        logits: Tensor = self.net(x)
+        return logits
