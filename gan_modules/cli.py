@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
-import torch
 from jsonargparse import auto_cli
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
@@ -107,10 +106,11 @@ class CommandLine(LightningCLI):
     def after_fit(self) -> None:
         """Say what the run has left, and where."""
         trainer = self.trainer
+        folder = trainer.log_dir or trainer.default_root_dir  # which the first process tells the others
         if not trainer.is_global_zero:
             return
         scores = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
-        print(f"\nPlayed {trainer.global_step} rounds; everything is in {trainer.log_dir or trainer.default_root_dir}")
+        print(f"\nPlayed {trainer.global_step} rounds; everything is in {folder}")
         for name, value in scores.items():
             print(f"  {name:<12} {value:.4g}")
         saved = getattr(trainer.checkpoint_callback, "last_model_path", "")

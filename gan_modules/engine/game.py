@@ -8,6 +8,7 @@ then the generator move; WGAN's is five turns, of which the last also moves the 
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -16,14 +17,24 @@ from typing import Any, Self, cast
 
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from gan_modules.engine.averages import MovingAverages
-from gan_modules.engine.checkpoints import KEY, class_path, find_class, read_checkpoint
+from gan_modules.engine.checkpoints import KEY, CheckpointFiles, class_path, find_class, read_checkpoint
 from gan_modules.engine.ledger import Ledger, Move
 from gan_modules.engine.players import GANError, Player, Terms
+from gan_modules.engine.resume import (
+    Stateful,
+    begin_next_epoch,
+    of_every_process,
+    own_share,
+    random_state,
+    restore_random_state,
+)
 
 
 class GAN(LightningModule, ABC):
@@ -67,6 +78,9 @@ class GAN(LightningModule, ABC):
         self._turns_taken = 0  # in the round being played
         self._averages = MovingAverages(ema_half_life)
         self._ledger = Ledger()
+        self._to_continue: dict[str, Any] | None = None  # the game of the checkpoint that the fit goes on from
+        # What else the game remembers, in each process its own: image pools, controllers; checkpoints hold it
+        self.memory: dict[str, Stateful] = {}
 
     # ---- What a family says --------------------------------------------------------------------------------------
 
@@ -185,11 +199,16 @@ class GAN(LightningModule, ABC):
     # ---- Before, between and after ---------------------------------------------------------------------------------
 
     def setup(self, stage: str) -> None:
-        """Compare the model with the data before anything is computed.
+        """Compare the model with the data before anything is computed, and see that checkpoints are safe.
 
         Raises:
             GANError: If they disagree, naming both sides and the argument to pass.
         """
+        strategy = self.trainer.strategy
+        if type(strategy.checkpoint_io) is TorchCheckpointIO:  # else the user has chosen one
+            strategy.checkpoint_io = CheckpointFiles()
+        # ModelCheckpoint's advice to save what was before the step; here it is what is after the round that counts
+        warnings.filterwarnings("ignore", ".*no pre-optimization state was saved")
         data = getattr(self.trainer, "datamodule", None)
         shape = getattr(data, "image_shape", self.image_shape)
         if tuple(shape) != self.image_shape:
@@ -226,8 +245,24 @@ class GAN(LightningModule, ABC):
         schedulers = self.lr_schedulers() or []
         self._schedulers = cast(list[LambdaLR], schedulers if isinstance(schedulers, list) else [schedulers])
         self._averages.prepare()
-        if self.global_rank:
-            torch.manual_seed(torch.initial_seed() + self.global_rank)
+        if self._to_continue is not None:
+            begin_next_epoch(self.trainer)
+            self._continue(self._to_continue)
+            self._to_continue = None
+        else:
+            if self.trainer.global_step == 0:
+                self._turns_taken = 0
+            if self.global_rank:
+                torch.manual_seed(torch.initial_seed() + self.global_rank)
+
+    def _continue(self, state: dict[str, Any]) -> None:
+        self._turns_taken = state["turns_taken"]
+        self._ledger.load_state_dict(state["ledger"], self.device)
+        own = own_share(state["processes"], self.global_rank, self.trainer.world_size)
+        if own is not None:
+            for name, thing in self.memory.items():
+                thing.load_state_dict(own["memory"][name])
+            restore_random_state(own["random"], self.device)
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Nothing by itself: callbacks score what `sample` gives."""
@@ -243,6 +278,13 @@ class GAN(LightningModule, ABC):
             "images_seen": self.images_seen,
             "images_averaged": self._averages.images_averaged,
             "turns_taken": self._turns_taken,
+            "ledger": self._ledger.state_dict(),
+            "processes": of_every_process(
+                {
+                    "random": random_state(self.device),
+                    "memory": {name: thing.state_dict() for name, thing in self.memory.items()},
+                }
+            ),
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -260,7 +302,8 @@ class GAN(LightningModule, ABC):
         self._check_networks(checkpoint)
         self.images_seen = state["images_seen"]
         self._averages.images_averaged = state["images_averaged"]
-        self._turns_taken = state["turns_taken"]
+        if self._trainer is not None and self.trainer.state.fn == TrainerFn.FITTING:
+            self._to_continue = state  # when everything else that draws random numbers has been set up
 
     def _check_networks(self, checkpoint: dict[str, Any]) -> None:
         ours, theirs = self.state_dict(), checkpoint["state_dict"]
@@ -286,14 +329,14 @@ class GAN(LightningModule, ABC):
 
         Args:
             checkpoint_path: A file saved by `Trainer` or the CLI.
-            map_location: Device to load to.
+            map_location: Device to put the model on.
             strict: Whether the tensors' names must all match.
             **overrides: Hyper-parameters to replace.
 
         Raises:
             GANError: If the file is damaged, or made by a class that is not `cls` or a part of its family.
         """
-        checkpoint = read_checkpoint(checkpoint_path, map_location)
+        checkpoint = read_checkpoint(checkpoint_path)
         found = find_class(checkpoint[KEY]["class"], GAN)
         if not issubclass(found, cls):
             raise GANError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -53,6 +53,19 @@ class Ledger:
             f"The {move.player}'s loss term '{term}' became {value.item()} in round {move.round}: training "
             f"stopped, the last checkpoint is untouched; try a lower learning rate, clip_norm=1.0 or precision 32."
         )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Each player's newest move, which may be logged after the run went on, as plain values."""
+        return {
+            name: (move.round, {term: value.item() for term, value in move.terms.items()})
+            for name, move in self._latest.items()
+        }
+
+    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
+        """Take up those moves, on the device where further ones will be."""
+        for name, (round, values) in state.items():
+            terms = {term: torch.tensor(value, device=device) for term, value in values.items()}
+            self._latest[name] = Move(round, name, terms)
 
     def latest(self) -> dict[str, float]:
         """Each player's newest terms and their sum, as ``player/term`` and ``player/loss``."""
