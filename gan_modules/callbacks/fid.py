@@ -96,6 +96,11 @@ class FID(Callback):
         self._classes = torch.zeros(max(model.num_classes, 1), dtype=torch.long, device=device)
         self._reals_known = False
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Say so where no validation will ever score."""
+        if not sum(trainer.num_val_batches):
+            rank_zero_warn(f"{self.score} is computed at validation, and this fit has none: give it validation data.")
+
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Leave the device's memory to others."""
         self._metric.cpu()
@@ -159,8 +164,8 @@ class FID(Callback):
         stride = self.batch_size * trainer.world_size
         planned = math.ceil(wanted / stride) * stride
         labels = None
-        if len(self._classes) > 1:  # the label at each quantile of the reals' labels
-            places = (2 * torch.arange(planned, device=self._classes.device) + 1) * n_real // (2 * wanted)
+        if len(self._classes) > 1:  # those of the reals, sorted and evenly thinned out or repeated
+            places = torch.arange(planned, device=self._classes.device) * n_real // wanted
             labels = torch.searchsorted(self._classes.cumsum(0), places.clamp(max=n_real - 1), right=True)
         for start in range(trainer.global_rank * self.batch_size, planned, stride):
             images = model.sample(

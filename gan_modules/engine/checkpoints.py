@@ -121,15 +121,15 @@ def class_path(cls: type) -> str:
 
 
 def find_class(name: str, base: type) -> type:
-    """The class called `name` among this library's own and the subclasses of `base` that have been imported.
+    """The class called `name` among this library's and those of the user that have been imported.
 
     A checkpoint may come from a stranger, so its word never leads to any other import.
 
     Raises:
         GANError: If no such class has been imported.
     """
-    for own in gan_modules.__all__:
-        getattr(gan_modules, own)  # imports it
+    for variant in gan_modules.__all__:
+        getattr(gan_modules, variant)  # they are loaded when first used
     known = [base]
     for cls in known:
         if class_path(cls) == name:

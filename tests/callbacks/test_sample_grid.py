@@ -27,11 +27,10 @@ def vanilla(**options):
     return VanillaGAN(image_shape=(1, 16, 16), latent_dim=8, hidden_dim=32, **options)
 
 
-def fit(tmp_path, model, callback=None, data=None, logger=False, max_steps=5):
+def fit(tmp_path, model, callback=None, data=None, logger=False, **length):
     trainer = Trainer(
         default_root_dir=tmp_path,
-        max_steps=max_steps,
-        max_epochs=-1,
+        **(length or {"max_steps": 5, "max_epochs": -1}),
         logger=logger,
         callbacks=callback,
         accelerator="cpu",
@@ -127,20 +126,27 @@ def test_training_is_the_same_bit_for_bit(tmp_path):
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
 
 
-@pytest.mark.parametrize("last", [5, 6])
-def test_tensorboard_shows_each_picture_once(tmp_path, last):
+@pytest.mark.parametrize(
+    ("length", "every", "rounds"),
+    [
+        ({"max_steps": 5}, 3, [0, 3, 5]),
+        ({"max_steps": 6}, 3, [0, 3, 6]),
+        ({"max_epochs": 1, "limit_train_batches": 5}, 1, [0, 1, 2]),  # and a half round
+    ],
+)
+def test_tensorboard_shows_each_picture_once(tmp_path, length, every, rounds):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     logger = TensorBoardLogger(tmp_path)
-    callback = SampleGrid(num_samples=4, every_n_rounds=3)
-    fit(tmp_path, vanilla(n_critic=2), callback, logger=logger, max_steps=last)  # two batches a round
+    callback = SampleGrid(num_samples=4, every_n_rounds=every)
+    fit(tmp_path, vanilla(n_critic=2), callback, logger=logger, **length)  # two batches a round
     events = EventAccumulator(logger.log_dir, size_guidance={"images": 0})
     events.Reload()
     images = events.Images("samples")
-    assert [image.step for image in images] == [0, 3, last]
+    assert [image.step for image in images] == rounds
     shown = tmp_path / "shown.png"
     shown.write_bytes(images[-1].encoded_image_string)
-    assert torch.equal(pixels(shown), pixels(Path(logger.log_dir) / "samples" / f"round_{last:08d}.png"))
+    assert torch.equal(pixels(shown), pixels(Path(logger.log_dir) / "samples" / f"round_{rounds[-1]:08d}.png"))
 
 
 def test_csv_runs_keep_the_pictures_beside_their_metrics(tmp_path):
