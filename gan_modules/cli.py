@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from jsonargparse import auto_cli
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 from torchvision.io import write_png
 from tqdm import tqdm

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Self, cast
@@ -18,6 +18,8 @@ from typing import Any, Self, cast
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from lightning.pytorch.plugins.precision import HalfPrecision
+from lightning.pytorch.strategies import ModelParallelStrategy
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 from torch.optim import Optimizer
@@ -25,6 +27,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from gan_modules.engine.averages import MovingAverages
 from gan_modules.engine.checkpoints import KEY, CheckpointFiles, class_path, find_class, read_checkpoint
+from gan_modules.engine.faults import check_weights, told_of_lost_processes
 from gan_modules.engine.ledger import Ledger, Move
 from gan_modules.engine.players import GANError, Player, Terms
 from gan_modules.engine.resume import (
@@ -35,6 +38,8 @@ from gan_modules.engine.resume import (
     random_state,
     restore_random_state,
 )
+from gan_modules.engine.scaling import Scalers, in_own_precision
+from gan_modules.engine.sharding import is_sharded, release, shard
 
 
 class GAN(LightningModule, ABC):
@@ -78,6 +83,7 @@ class GAN(LightningModule, ABC):
         self._turns_taken = 0  # in the round being played
         self._averages = MovingAverages(ema_half_life)
         self._ledger = Ledger()
+        self._in_half_precision = False
         self._to_continue: dict[str, Any] | None = None  # the game of the checkpoint that the fit goes on from
         # What else the game remembers, in each process its own: image pools, controllers; checkpoints hold it
         self.memory: dict[str, Stateful] = {}
@@ -139,19 +145,21 @@ class GAN(LightningModule, ABC):
         total: Terms = {}
         # DDP's own synchronisation expects every parameter in every backward, which no game can give
         unsynchronised = getattr(strategy, "block_backward_sync", nullcontext)
-        with self._only_moving(name), unsynchronised():
-            for part, share in parts:
-                terms = player.objective(part)
-                self.manual_backward(cast(Tensor, sum(terms.values())) * share)
-                total = {term: total.get(term, 0) + value.detach() * share for term, value in terms.items()}
-        self._ledger.enter(Move(self.trainer.global_step, name, total))
-        if self.device.type == "cpu" and self.trainer.world_size == 1:
-            self._ledger.check()  # costs nothing here; elsewhere it would wait for the device, or for other ranks
-        self._average_gradients(name)
-        if counted:
-            optimizer.step()  # the one step of a round that Lightning counts
-        else:
-            strategy.optimizer_step(optimizer.optimizer, closure=_nothing)
+        with self._scalers.of(name):
+            with self._only_moving(name), unsynchronised():
+                for part, share in parts:
+                    terms = player.objective(part)
+                    self.manual_backward(cast(Tensor, sum(terms.values())) * share)
+                    total = {term: total.get(term, 0) + value.detach() * share for term, value in terms.items()}
+            self._ledger.enter(Move(self.trainer.global_step, name, total))
+            if self.device.type == "cpu" and self.trainer.world_size == 1:
+                self._ledger.check()  # costs nothing here; elsewhere it would wait for the device, or for other ranks
+            self._average([p.grad for p in self._trainable[name] if p.grad is not None])
+            if counted:
+                optimizer.step()  # the one step of a round that Lightning counts
+            else:
+                strategy.optimizer_step(optimizer.optimizer, closure=_nothing)
+        release(player.network)
         self.on_moved(name)
 
     @contextmanager
@@ -166,32 +174,42 @@ class GAN(LightningModule, ABC):
             for parameter in resting:
                 parameter.requires_grad_(True)
 
-    def _average_gradients(self, name: str) -> None:
-        """The mean of a player's gradient over all processes, in one message."""
-        if self.trainer.world_size == 1:
+    def _average(self, tensors: list[Tensor]) -> None:
+        """Replace tensors by their mean over all processes, in one message."""
+        if self.trainer.world_size == 1 or not tensors or is_sharded(tensors[0]):  # shards come averaged already
             return
-        gradients = [p.grad for p in self._trainable[name] if p.grad is not None]
-        flat = torch.cat([gradient.flatten() for gradient in gradients])
-        flat = cast(Tensor, self.trainer.strategy.reduce(flat, reduce_op="mean"))
-        for gradient, mean in zip(gradients, torch.split(flat, [g.numel() for g in gradients]), strict=True):
-            gradient.copy_(mean.view_as(gradient))
+        means = self._mean(torch.cat([tensor.flatten() for tensor in tensors]))
+        for tensor, mean in zip(tensors, torch.split(means, [t.numel() for t in tensors]), strict=True):
+            tensor.copy_(mean.view_as(tensor))
+
+    def _mean(self, values: Tensor) -> Tensor:
+        """The mean over all processes, where a fit has several."""
+        if self._trainer is None or self.trainer.world_size == 1:
+            return values
+        with told_of_lost_processes():
+            return cast(Tensor, self.trainer.strategy.reduce(values, reduce_op="mean"))
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Clip the moving player's gradient, which by now is unscaled."""
+        """Clip the moving player's gradient, once it is unscaled."""
         if self.clip_norm is not None:
+            self._scalers.unscale(optimizer)
             torch.nn.utils.clip_grad_norm_(optimizer.param_groups[0]["params"], self.clip_norm)
 
     def _close_round(self) -> None:
         for scheduler in self._schedulers:
             scheduler.step()
+        for player in self._players.values():
+            release(player.network)
+        with torch.no_grad():
+            self._average(self._statistics)
         self._averages.update(self.images_seen)
         if self.trainer.global_step % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
-            self._ledger.check()
+            self._ledger.check(self._mean)
             self._log_losses()
 
     def _log_losses(self) -> None:
         """To the loggers directly: `self.log` would cost a fifth of a millisecond a value in every step."""
-        losses = self._ledger.latest()
+        losses = self._ledger.latest(self._mean)
         self.log_dict(losses, prog_bar=True, logger=False)
         for logger in self.trainer.loggers:
             logger.log_metrics(losses | {"images_seen": self.images_seen}, step=self.trainer.global_step - 1)
@@ -209,6 +227,10 @@ class GAN(LightningModule, ABC):
             strategy.checkpoint_io = CheckpointFiles()
         # ModelCheckpoint's advice to save what was before the step; here it is what is after the round that counts
         warnings.filterwarnings("ignore", ".*no pre-optimization state was saved")
+        if isinstance(self.trainer.precision_plugin, HalfPrecision) and not self._in_half_precision:
+            self._in_half_precision = True
+            for network in self.children():
+                network.register_forward_pre_hook(in_own_precision)
         data = getattr(self.trainer, "datamodule", None)
         shape = getattr(data, "image_shape", self.image_shape)
         if tuple(shape) != self.image_shape:
@@ -223,6 +245,23 @@ class GAN(LightningModule, ABC):
                 f"{type(self).__name__} was built for num_classes={self.num_classes}, but {type(data).__name__} has "
                 f"{classes or 'no labels'}: {remedy}."
             )
+
+    def configure_model(self) -> None:
+        """Spread the networks over the processes of a `ModelParallelStrategy`."""
+        if isinstance(self.trainer.strategy, ModelParallelStrategy):
+            for network in self.children():
+                shard(network, self.trainer.strategy.device_mesh["data_parallel"])
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Move and convert everything, but never narrow the averages: half precision would lose their small steps."""
+        averaged = self._averages.tensor_ids()
+
+        def carefully(tensor: Tensor) -> Tensor:
+            result = fn(tensor)
+            narrowed = id(tensor) in averaged and result.dtype.itemsize < tensor.dtype.itemsize
+            return tensor.to(result.device) if narrowed else result
+
+        return cast(Self, super()._apply(carefully, recurse))  # type: ignore[no-untyped-call]
 
     def _check_batch(self, batch: Sequence[Tensor]) -> None:
         real = batch[0]
@@ -244,6 +283,14 @@ class GAN(LightningModule, ABC):
         self._optimizers = dict(zip(self._players, listed, strict=True))
         schedulers = self.lr_schedulers() or []
         self._schedulers = cast(list[LambdaLR], schedulers if isinstance(schedulers, list) else [schedulers])
+        self._scalers = Scalers(self.trainer.precision_plugin, self._players)
+        # What BatchNorm has seen; each process sees other images
+        self._statistics = [
+            buffer
+            for player in self._players.values()
+            for buffer in player.network.buffers()
+            if buffer.is_floating_point()
+        ]
         self._averages.prepare()
         if self._to_continue is not None:
             begin_next_epoch(self.trainer)
@@ -258,6 +305,7 @@ class GAN(LightningModule, ABC):
     def _continue(self, state: dict[str, Any]) -> None:
         self._turns_taken = state["turns_taken"]
         self._ledger.load_state_dict(state["ledger"], self.device)
+        self._scalers.load_state_dict(state["scalers"])
         own = own_share(state["processes"], self.global_rank, self.trainer.world_size)
         if own is not None:
             for name, thing in self.memory.items():
@@ -272,13 +320,15 @@ class GAN(LightningModule, ABC):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the class and how far the game has come; refuse to save weights that are no longer finite."""
-        self._ledger.check()
+        self._ledger.check(self._mean)
+        check_weights(checkpoint["state_dict"])
         checkpoint[KEY] = {
             "class": class_path(type(self)),
             "images_seen": self.images_seen,
             "images_averaged": self._averages.images_averaged,
             "turns_taken": self._turns_taken,
             "ledger": self._ledger.state_dict(),
+            "scalers": self._scalers.state_dict() if hasattr(self, "_scalers") else {},
             "processes": of_every_process(
                 {
                     "random": random_state(self.device),
