@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import torch
+from lightning.fabric.plugins.environments import SLURMEnvironment
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.strategies import ParallelStrategy
 from torch import Tensor
 
 from gan_modules.engine.players import GANError
@@ -43,3 +50,63 @@ def check_weights(state_dict: Mapping[str, Tensor]) -> None:
                 f"The weights '{name}' are no longer finite: training stopped, the last checkpoint is untouched; try a "
                 f"lower learning rate, clip_norm=1.0 or precision 32."
             )
+
+
+class StopOnRequest(Callback):
+    """Lets Ctrl-C, or the end of a job's time, wait for the turn being played, then save and say how to go on.
+
+    A checkpoint of a half-played turn could not be continued. A second Ctrl-C stops at once, without one. Nothing is
+    done where the trainer saves no checkpoints, and SIGTERM is left to SLURM where that requeues the job.
+    """
+
+    def __init__(self) -> None:
+        self._asked = False
+        self._before: dict[int, Any] = {}
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Listen."""
+        if trainer.checkpoint_callback is None or threading.current_thread() is not threading.main_thread():
+            return
+        self._asked = False
+        requeues = isinstance(trainer.strategy, ParallelStrategy) and isinstance(
+            trainer.strategy.cluster_environment, SLURMEnvironment
+        )
+        for number in (signal.SIGINT,) if requeues else (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, self._ask)
+
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        """Stop, if any process has been asked to."""
+        if not self._before or not self._any_asked(trainer):
+            return
+        folder = getattr(trainer.checkpoint_callback, "dirpath", None) or trainer.default_root_dir
+        path = Path(folder) / "interrupted.ckpt"
+        trainer.save_checkpoint(path)
+        if trainer.is_global_zero:
+            print(
+                f"\nStopped after {trainer.global_step} rounds, and saved all: go on by the same command with "
+                f"--ckpt_path {path}, or by fit(..., ckpt_path=...).",
+                flush=True,
+            )
+        raise KeyboardInterrupt
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Listen no longer."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Listen no longer."""
+        self.on_train_end(trainer, pl_module)
+
+    def _ask(self, number: int, frame: Any) -> None:
+        if self._asked and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self._asked = True
+
+    def _any_asked(self, trainer: Trainer) -> bool:
+        if trainer.world_size == 1:
+            return self._asked
+        asked = torch.tensor(float(self._asked), device=trainer.strategy.root_device)
+        with told_of_lost_processes():
+            return bool(trainer.strategy.reduce(asked, reduce_op="sum"))

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Self, cast
 
 import torch
-from lightning.pytorch import LightningModule
+from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.plugins.precision import HalfPrecision
 from lightning.pytorch.strategies import ModelParallelStrategy
@@ -27,7 +27,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from gan_modules.engine.averages import MovingAverages
 from gan_modules.engine.checkpoints import KEY, CheckpointFiles, class_path, find_class, read_checkpoint
-from gan_modules.engine.faults import check_weights, told_of_lost_processes
+from gan_modules.engine.faults import StopOnRequest, check_weights, told_of_lost_processes
 from gan_modules.engine.ledger import Ledger, Move
 from gan_modules.engine.players import GANError, Player, Terms
 from gan_modules.engine.resume import (
@@ -36,6 +36,7 @@ from gan_modules.engine.resume import (
     of_every_process,
     own_share,
     random_state,
+    reopen_epoch,
     restore_random_state,
 )
 from gan_modules.engine.scaling import Scalers, in_own_precision
@@ -216,6 +217,10 @@ class GAN(LightningModule, ABC):
 
     # ---- Before, between and after ---------------------------------------------------------------------------------
 
+    def configure_callbacks(self) -> list[Callback]:
+        """What every fit needs."""
+        return [StopOnRequest()]
+
     def setup(self, stage: str) -> None:
         """Compare the model with the data before anything is computed, and see that checkpoints are safe.
 
@@ -353,6 +358,7 @@ class GAN(LightningModule, ABC):
         self.images_seen = state["images_seen"]
         self._averages.images_averaged = state["images_averaged"]
         if self._trainer is not None and self.trainer.state.fn == TrainerFn.FITTING:
+            reopen_epoch(checkpoint["loops"]["fit_loop"])
             self._to_continue = state  # when everything else that draws random numbers has been set up
 
     def _check_networks(self, checkpoint: dict[str, Any]) -> None:

@@ -75,3 +75,18 @@ def begin_next_epoch(trainer: Trainer) -> None:
         loop._restarting = loop.epoch_loop.restarting = False
         loop.reset_restart_stage()
         loop.epoch_loop.reset_restart_stage()
+
+
+def reopen_epoch(loop: dict[str, Any]) -> None:
+    """Let Lightning see that the epoch was not over when `max_steps` ended the run that is now made longer.
+
+    It would leave out the rest of the epoch's data.
+
+    Args:
+        loop: The checkpoint's state of the fit loop, which is changed.
+    """
+    progress = loop["epoch_progress"]
+    if loop["epoch_loop.batch_progress"]["is_last_batch"]:
+        return
+    for counts in (progress["total"], progress["current"]):
+        counts["processed"] = counts["completed"] = max(counts["ready"] - 1, 0)

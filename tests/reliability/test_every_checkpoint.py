@@ -143,3 +143,11 @@ def test_random_crops_and_flips_are_each_batchs_own(tmp_path):
         part = [images for (images,) in loader(workers, skip)]
         assert len(part) == 3 - skip
         assert all(torch.equal(a, b) for a, b in zip(whole[skip:], part, strict=True))
+
+
+def test_a_finished_run_can_be_made_longer(tmp_path):
+    fit("CGAN", tmp_path / "short", max_steps=3)  # of five rounds an epoch
+    expected = bits(*fit("CGAN", tmp_path / "whole", max_steps=7)[:2])
+    for path in sorted((tmp_path / "short").glob("02_*.ckpt")):
+        continued = fit("CGAN", tmp_path / "long", ckpt_path=path, max_steps=7)
+        torch.testing.assert_close(bits(*continued[:2]), expected, rtol=0, atol=0)

@@ -138,11 +138,8 @@ def sharded(folder):
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
-    for name in GAMES if "only" not in sys.argv else []:
+    for name in GAMES:
         play(name, folder)
-    if "only" in sys.argv:
-        sharded(folder)
-        sys.exit()
     if PROCESSES == 2:
         every_variant(folder)
         not_a_number(folder)
