@@ -42,7 +42,7 @@ class CheckpointFiles(TorchCheckpointIO):
         return read_checkpoint(path)
 
 
-def write_atomically(path: Path, write: Callable[[IO[bytes]], None]) -> None:
+def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """Let `write` fill a new file beside `path`, and put it in its place when it is safe on the disk.
 
     Raises:

@@ -12,11 +12,10 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from pathlib import Path
 from typing import Any, Self, cast
 
 import torch
-from lightning.pytorch import Callback, LightningModule
+from lightning.pytorch import Callback
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.plugins.precision import HalfPrecision
 from lightning.pytorch.strategies import ModelParallelStrategy
@@ -26,9 +25,10 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from gan_modules.engine.averages import MovingAverages
-from gan_modules.engine.checkpoints import KEY, CheckpointFiles, class_path, find_class, read_checkpoint
+from gan_modules.engine.checkpoints import KEY, CheckpointFiles, class_path
 from gan_modules.engine.faults import StopOnRequest, check_weights, told_of_lost_processes
 from gan_modules.engine.ledger import Ledger, Move
+from gan_modules.engine.loading import Loadable
 from gan_modules.engine.players import GANError, Player, Terms
 from gan_modules.engine.resume import (
     Stateful,
@@ -43,7 +43,7 @@ from gan_modules.engine.scaling import Scalers, in_own_precision
 from gan_modules.engine.sharding import is_sharded, release, shard
 
 
-class GAN(LightningModule, ABC):
+class GAN(Loadable, ABC):
     """The alternating game under manual optimization; a family says who plays, in what order, and with what.
 
     Args:
@@ -354,56 +354,12 @@ class GAN(LightningModule, ABC):
                 f"The checkpoint was made by {state['class']}, not by {class_path(type(self))}: use that class, or "
                 f"another checkpoint."
             )
-        self._check_networks(checkpoint)
+        self._check_networks(checkpoint["state_dict"], checkpoint.get("hyper_parameters", {}))
         self.images_seen = state["images_seen"]
         self._averages.images_averaged = state["images_averaged"]
         if self._trainer is not None and self.trainer.state.fn == TrainerFn.FITTING:
             reopen_epoch(checkpoint["loops"]["fit_loop"])
             self._to_continue = state  # when everything else that draws random numbers has been set up
-
-    def _check_networks(self, checkpoint: dict[str, Any]) -> None:
-        ours, theirs = self.state_dict(), checkpoint["state_dict"]
-        names = ours.keys() | theirs.keys() if self.strict_loading else ours.keys() & theirs.keys()
-        if all(name in ours and name in theirs and ours[name].shape == theirs[name].shape for name in names):
-            return
-        saved = checkpoint.get("hyper_parameters", {})
-        differing = [
-            f"{name}={saved[name]}, not {value}"
-            for name, value in self.hparams.items()
-            if name in saved and saved[name] != value
-        ]
-        raise GANError(
-            f"The checkpoint's networks do not fit this {type(self).__name__}: it was made with "
-            f"{' and '.join(differing) or 'another version of the networks'}; pass the same, or another checkpoint."
-        )
-
-    @classmethod
-    def load_from_checkpoint(  # type: ignore[override]  # Lightning's own would rebuild `cls`, whatever made the file
-        cls, checkpoint_path: str | Path, map_location: Any = "cpu", strict: bool = True, **overrides: Any
-    ) -> Self:
-        """The model that a checkpoint holds, of the class that made it: ``GAN.load_from_checkpoint`` finds it.
-
-        Args:
-            checkpoint_path: A file saved by `Trainer` or the CLI.
-            map_location: Device to put the model on.
-            strict: Whether the tensors' names must all match.
-            **overrides: Hyper-parameters to replace.
-
-        Raises:
-            GANError: If the file is damaged, or made by a class that is not `cls` or a part of its family.
-        """
-        checkpoint = read_checkpoint(checkpoint_path)
-        found = find_class(checkpoint[KEY]["class"], GAN)
-        if not issubclass(found, cls):
-            raise GANError(
-                f"'{checkpoint_path}' holds a {found.__name__}: load it as {found.__name__}, not {cls.__name__}."
-            )
-        saved = checkpoint.get("hyper_parameters", {}).items()
-        model = found(**({name: value for name, value in saved if not name.startswith("_")} | overrides))
-        model.strict_loading = strict
-        model.on_load_checkpoint(checkpoint)
-        model.load_state_dict(checkpoint["state_dict"], strict=strict)
-        return model.to(map_location) if isinstance(map_location, str | torch.device) else model
 
 
 def _nothing() -> None:
