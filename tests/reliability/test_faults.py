@@ -163,7 +163,10 @@ def test_nothing_readable_is_no_endless_search(photographs):
     for path in photographs.rglob("*.png"):
         path.write_bytes(b"")
     data = ImageFolderDataModule(str(photographs), image_size=8, batch_size=4, num_workers=0, skip_unreadable=True)
-    with pytest.warns(UserWarning), pytest.raises(DataError, match="No image of the set can be read"):
+    with (
+        pytest.warns(UserWarning, match="takes its place"),
+        pytest.raises(DataError, match="No image of the set can be read"),
+    ):
         next(iter(data.train_dataloader()))
 
 
