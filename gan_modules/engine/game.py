@@ -8,6 +8,7 @@ then the generator move; WGAN's is five turns, of which the last also moves the 
 
 from __future__ import annotations
 
+import math
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -71,9 +72,9 @@ class GAN(Loadable, ABC):
         super().__init__()
         if accumulate < 1:
             raise GANError(f"accumulate={accumulate} must be at least 1: it is the number of parts of a batch.")
-        if ema_half_life < 0:
+        if not 0 <= ema_half_life < math.inf:
             raise GANError(f"ema_half_life={ema_half_life} must be a number of images, or 0 for no average.")
-        if clip_norm is not None and clip_norm <= 0:
+        if clip_norm is not None and not 0 < clip_norm < math.inf:
             raise GANError(f"clip_norm={clip_norm} must be above 0, or left out for no clipping.")
         self.automatic_optimization = False
         self.image_shape = tuple(image_shape)
@@ -115,6 +116,10 @@ class GAN(Loadable, ABC):
             name: [p for p in player.network.parameters() if p.requires_grad] for name, player in self._players.items()
         }
         optimizers = {name: player.optimizer(self._trainable[name]) for name, player in self._players.items()}
+        for name, optimizer in optimizers.items():
+            rates = [group["lr"] for group in optimizer.param_groups]
+            if not all(math.isfinite(rate) for rate in rates):
+                raise GANError(f"The {name}'s learning rate is {rates[0]}: it must be a finite number.")
         schedules = [
             LambdaLR(optimizers[name], player.schedule) for name, player in self._players.items() if player.schedule
         ]
