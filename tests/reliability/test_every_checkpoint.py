@@ -105,7 +105,7 @@ def test_every_checkpoint_leads_to_the_same_bits(name, limits, workers, tmp_path
     expected = bits(game, trainer)
     checkpoints = sorted((tmp_path / "whole").rglob("*.ckpt"))
     assert len(checkpoints) > trainer.global_step
-    for path in checkpoints[:: 1 + 2 * bool(workers)]:
+    for path in checkpoints[:: 1 if name == "CGAN" and not workers else 3]:
         game, trainer, later = fit(name, tmp_path / "continued", ckpt_path=path, **LIMITS[limits])
         assert later.drawn == callback.drawn[len(callback.drawn) - len(later.drawn) :], path.name
         torch.testing.assert_close(
