@@ -7,12 +7,11 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.strategies import ParallelStrategy
 from torch import Tensor
 
 from gan_modules.engine.players import GANError
@@ -53,30 +52,37 @@ def check_weights(state_dict: Mapping[str, Tensor]) -> None:
 
 
 class StopOnRequest(Callback):
-    """Lets Ctrl-C, or the end of a job's time, wait for the turn being played, then save and say how to go on.
+    """Lets Ctrl-C, or the end of a job's time, wait for the turn being played, then saves and says how to go on.
 
-    A checkpoint of a half-played turn could not be continued. A second Ctrl-C stops at once, without one. Nothing is
-    done where the trainer saves no checkpoints, and SIGTERM is left to SLURM where that requeues the job.
+    A checkpoint of a half-played turn could not be continued. A second Ctrl-C stops at once, without one. Where SLURM
+    queues the job again, Lightning's own saving for that waits for the end of the turn too, for all processes
+    together. Nothing is done where the trainer saves no checkpoints.
     """
 
     def __init__(self) -> None:
-        self._asked = False
-        self._before: dict[int, Any] = {}
+        self._asked = 0  # the signal received
+        self._requeue = 0  # the signal by which SLURM announces the end, where the job is queued again
+        self._before: dict[int, Any] = {}  # the handlers whose place is taken
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Listen."""
         if trainer.checkpoint_callback is None or threading.current_thread() is not threading.main_thread():
             return
-        self._asked = False
-        requeues = isinstance(trainer.strategy, ParallelStrategy) and isinstance(
-            trainer.strategy.cluster_environment, SLURMEnvironment
-        )
-        for number in (signal.SIGINT,) if requeues else (signal.SIGINT, signal.SIGTERM):
+        cluster = trainer._accelerator_connector.cluster_environment
+        if isinstance(cluster, SLURMEnvironment) and cluster.auto_requeue:
+            self._requeue = int(cluster.requeue_signal or 0)
+        self._asked = 0
+        for number in (signal.SIGINT, self._requeue or signal.SIGTERM):
             self._before[number] = signal.signal(number, self._ask)
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
         """Stop, if any process has been asked to."""
-        if not self._before or not self._any_asked(trainer):
+        asked = self._asked_of_any(trainer) if self._before else 0
+        if not asked:
+            return
+        if asked == self._requeue:
+            self._asked = 0
+            self._before[asked](asked, None)
             return
         folder = getattr(trainer.checkpoint_callback, "dirpath", None) or trainer.default_root_dir
         path = Path(folder) / "interrupted.ckpt"
@@ -100,13 +106,13 @@ class StopOnRequest(Callback):
         self.on_train_end(trainer, pl_module)
 
     def _ask(self, number: int, frame: Any) -> None:
-        if self._asked and number == signal.SIGINT:
+        if self._asked == number == signal.SIGINT:
             raise KeyboardInterrupt
-        self._asked = True
+        self._asked = number
 
-    def _any_asked(self, trainer: Trainer) -> bool:
+    def _asked_of_any(self, trainer: Trainer) -> int:
         if trainer.world_size == 1:
             return self._asked
-        asked = torch.tensor(float(self._asked), device=trainer.strategy.root_device)
+        asked = torch.tensor(self._asked, device=trainer.strategy.root_device)
         with told_of_lost_processes():
-            return bool(trainer.strategy.reduce(asked, reduce_op="sum"))
+            return int(cast(Tensor, trainer.strategy.reduce(asked, reduce_op="max")))

@@ -22,6 +22,7 @@ def test_two_slurm_nodes_train_together(tmp_path):
     )
     job = {
         "SLURM_JOB_ID": "1",
+        "SLURM_JOB_QOS": "any",
         "SLURM_JOB_NAME": "gan-modules",
         "SLURM_NNODES": "2",
         "SLURM_NTASKS": "2",

@@ -13,6 +13,7 @@ import torch
 from commands import TINY_WGANGP, start
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.plugins.environments import SLURMEnvironment
 from PIL import Image
 
 from datamodules import DataError, DigitsDataModule, ImageFolderDataModule
@@ -180,6 +181,7 @@ def test_too_small_sets_and_batches_are_told(tmp_path):
         trainer(tmp_path).fit(model, loader)
 
 
+@pytest.mark.slow
 def test_control_c_saves_and_says_how_to_go_on(tmp_path):
     arguments = (
         f"fit {TINY_WGANGP} --trainer.callbacks.dirpath {tmp_path}/saved --trainer.callbacks.every_n_train_steps 5"
@@ -205,3 +207,34 @@ def test_control_c_saves_and_says_how_to_go_on(tmp_path):
     fitted.fit(model, DigitsDataModule(image_size=8, batch_size=64), ckpt_path=path)
     assert model.images_seen == 64 * 2 * (rounds + 2)
     shutil.rmtree(tmp_path / "saved")
+
+
+def test_slurms_warning_waits_for_the_end_of_the_turn(tmp_path, monkeypatch):
+    """SLURM's signal comes in the middle of a move; what Lightning then saves must be a whole turn."""
+    for name, value in {"JOB_ID": "1", "JOB_NAME": "gan", "NTASKS": "1", "PROCID": "0", "LOCALID": "0"}.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    commands = []
+    monkeypatch.setattr("lightning.pytorch.trainer.connectors.signal_connector.call", lambda c: commands.append(c) or 0)
+
+    class Warned(WGANGP):
+        def generator_losses(self, fake):
+            if self.trainer.global_step == 2:
+                os.kill(os.getpid(), signal.SIGUSR1)
+            return super().generator_losses(fake)
+
+    def fit(cls, **options):
+        torch.manual_seed(1)
+        model = cls(image_shape=(1, 8, 8), base_channels=4, latent_dim=4, n_critic=2)
+        plugins = [SLURMEnvironment(auto_requeue=True)]
+        fitted = trainer(tmp_path, max_steps=5, plugins=plugins, **saving(tmp_path / "saved"), **options)
+        fitted.fit(model, digits())
+        return model
+
+    whole = fit(Warned)
+    assert commands == [["scontrol", "requeue", "1"]]
+    saved = read_checkpoint(tmp_path / "hpc_ckpt_1.ckpt")
+    assert (saved["global_step"], saved["gan_modules"]["turns_taken"]) == (3, 0)
+    continued = fit(WGANGP)  # the job queued again finds it by itself
+    for name, tensor in whole.state_dict().items():
+        assert torch.equal(tensor, continued.state_dict()[name]), name
+    assert continued.images_seen == whole.images_seen == 5 * 2 * 32

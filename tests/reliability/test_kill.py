@@ -12,8 +12,8 @@ from commands import TINY_WGANGP, run_here, start
 from gan_modules import GAN
 from gan_modules.engine.checkpoints import read_checkpoint
 
-ROUNDS = 24
-KILLED_AFTER = 9  # in the second epoch, whose 11 rounds are of two batches each, the first begun in the epoch before
+ROUNDS = 30
+KILLED_AFTER = 15  # in the second epoch of 22 batches, or in the third of 11, begun in the middle of a round
 
 
 def command(folder, devices, workers):
