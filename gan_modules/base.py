@@ -119,7 +119,7 @@ class LatentGAN(GAN, ABC):
         if real.ndim == 4:
             real = real.contiguous(memory_format=torch.channels_last)
         condition = (batch[1],) if self.num_classes else ()
-        latents = torch.randn(len(real), self.latent_dim, device=self.device, dtype=torch.float32)
+        latents = torch.randn(len(real), self.latent_dim, device=self.device)
         if self.accumulate == 1:
             with torch.set_grad_enabled("generator" in movers):
                 fake = self.generator(latents, *condition)

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 from jsonargparse import auto_cli
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from torch import Tensor
 from torchvision.io import write_png
@@ -113,8 +114,8 @@ class CommandLine(LightningCLI):
         print(f"\nPlayed {trainer.global_step} rounds; everything is in {folder}")
         for name, value in scores.items():
             print(f"  {name:<12} {value:.4g}")
-        saved = getattr(trainer.checkpoint_callback, "last_model_path", "")
-        if saved:
+        if isinstance(saver := trainer.checkpoint_callback, ModelCheckpoint):
+            saved = saver.last_model_path or saver.best_model_path
             print(f"  {'checkpoint':<12} {saved}")
             print(f"\ngan-modules sample --ckpt_path {saved} --n 64 --out grid.png")
 
@@ -222,7 +223,7 @@ def _sentence(message: str, parser: LightningArgumentParser) -> str:
     if match := re.search(r"unrecognized arguments: (--\S+)|does not accept option '([\w.]+)'", message):
         option = match[1] or f"--{match[2]}"
         known = re.findall(r"--[\w.]+", parser.format_help())
-        return f"There is no argument {option.partition('=')[0]}{_near(option.partition('=')[0], known)}."
+        return f"There is no argument {option.partition('=')[0]}{_near(option.partition('=')[0], known) or '.'}"
     noise = r"Does not validate|Subtypes:|Errors:|- Expected a <class 'NoneType'>|Given value|Problem with given class"
     lines = [line.strip(" -") for line in message.splitlines() if line.strip() and not re.search(noise, line)]
     keys = ".".join(re.findall(r"Parser key \"([\w.]+)\"", message))

@@ -115,6 +115,12 @@ def _contents(path: Path, device: str) -> Any:
         return None
 
 
+def hyper_parameters(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """The arguments a checkpoint's model was built with, without the command line's notes."""
+    saved = checkpoint.get("hyper_parameters", {})
+    return {name: value for name, value in saved.items() if not name.startswith("_")}
+
+
 def class_path(cls: type) -> str:
     """The name under which a checkpoint remembers its class."""
     return f"{cls.__module__}.{cls.__qualname__}"

@@ -26,7 +26,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from gan_modules.engine.averages import MovingAverages
-from gan_modules.engine.checkpoints import KEY, CheckpointFiles, class_path
+from gan_modules.engine.checkpoints import KEY, CheckpointFiles, class_path, hyper_parameters
 from gan_modules.engine.faults import StopOnRequest, check_weights, told_of_lost_processes
 from gan_modules.engine.ledger import Ledger, Move
 from gan_modules.engine.loading import Loadable
@@ -359,7 +359,7 @@ class GAN(Loadable, ABC):
                 f"The checkpoint was made by {state['class']}, not by {class_path(type(self))}: use that class, or "
                 f"another checkpoint."
             )
-        self._check_networks(checkpoint["state_dict"], checkpoint.get("hyper_parameters", {}))
+        self._check_networks(checkpoint["state_dict"], hyper_parameters(checkpoint))
         self.images_seen = state["images_seen"]
         self._averages.images_averaged = state["images_averaged"]
         if self._trainer is not None and self.trainer.state.fn == TrainerFn.FITTING:

@@ -13,7 +13,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from gan_modules.engine.checkpoints import KEY, class_path, find_class, read_checkpoint, write_atomically
+from gan_modules.engine.checkpoints import (
+    KEY,
+    class_path,
+    find_class,
+    hyper_parameters,
+    read_checkpoint,
+    write_atomically,
+)
 from gan_modules.engine.players import GANError
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"  # the names of huggingface_hub's PyTorchModelHubMixin
@@ -29,13 +36,17 @@ class Loadable(LightningModule):
         names = ours.keys() | theirs.keys() if self.strict_loading else ours.keys() & theirs.keys()
         if all(name in ours and name in theirs and ours[name].shape == theirs[name].shape for name in names):
             return
+        made, here = (
+            {name: list(value) if isinstance(value, tuple) else value for name, value in arguments.items()}
+            for arguments in (saved, self.hparams)
+        )
         differing = [
-            f"{name}={saved[name]}, not {value}"
-            for name, value in self.hparams.items()
-            if name in saved and saved[name] != value
+            f"{name}={made.get(name, 'its default')}, not {here.get(name, 'its default')}"
+            for name in made | here
+            if not name.startswith("_") and made.get(name) != here.get(name)
         ]
         raise GANError(
-            f"The saved networks do not fit this {type(self).__name__}: it was made with "
+            f"The checkpoint's networks do not fit this {type(self).__name__}: it was made with "
             f"{' and '.join(differing) or 'another version of the networks'}; pass the same, or another checkpoint."
         )
 
@@ -60,8 +71,7 @@ class Loadable(LightningModule):
             raise GANError(
                 f"'{checkpoint_path}' holds a {found.__name__}: load it as {found.__name__}, not {cls.__name__}."
             )
-        saved = checkpoint.get("hyper_parameters", {}).items()
-        model = found(**({name: value for name, value in saved if not name.startswith("_")} | overrides))
+        model = found(**(hyper_parameters(checkpoint) | overrides))
         model.strict_loading = strict
         model.on_load_checkpoint(checkpoint)
         model.load_state_dict(checkpoint["state_dict"], strict=strict)

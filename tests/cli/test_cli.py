@@ -1,0 +1,386 @@
+"""The command line as a user meets it: the shipped configurations, a run from start to picture, and every mistake."""
+
+import os
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from gan_modules import GAN
+from gan_modules.cli import main
+
+ROOT = Path(__file__).parents[2]
+CONFIGS = {path.stem: path for path in sorted((ROOT / "examples" / "configs").glob("*.yaml"))}
+AT_HAND = [name for name in CONFIGS if name.endswith(("_digits", "_toy"))]
+QUIET = ["--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
+TINY = ["fit", "--model=DCGAN", "--model.base_channels=2", "--model.latent_dim=4", "--data=DigitsDataModule", *QUIET]
+TINY += ["--data.batch_size=4", "--trainer.max_steps=2", "--trainer.limit_val_batches=0"]
+
+
+@pytest.fixture
+def run(monkeypatch, capsys, tmp_path):
+    """Give the command line its words, in a folder of its own; what it prints to stdout."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("GAN_MODULES_TRACEBACK", raising=False)
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["gan-modules", *map(str, words)])
+        main()
+        return capsys.readouterr().out
+
+    return run
+
+
+@pytest.fixture
+def complaint(run, capsys):
+    """The one sentence with which a mistake ends."""
+
+    def complaint(*words):
+        with pytest.raises(SystemExit) as stopped:
+            run(*words)
+        assert stopped.value.code == 2
+        said = capsys.readouterr().err
+        assert "Traceback" not in said
+        (sentence,) = [line for line in said.splitlines() if line.startswith("error: ")]
+        assert said.splitlines()[-1] == sentence
+        return sentence.removeprefix("error: ")
+
+    return complaint
+
+
+def tiny(name):
+    """The config's own networks, narrow."""
+    arguments = yaml.safe_load(CONFIGS[name].read_text())["model"]
+    narrow = {"VanillaGAN": "hidden_dim=8", "CGAN": "hidden_dim=8"}.get(arguments["class_path"].rpartition(".")[2])
+    if narrow is None:
+        narrow = "hidden_dim=8" if name.endswith("_toy") else "base_channels=2"
+    return ["fit", "--config", CONFIGS[name], *QUIET, f"--model.{narrow}", "--data.batch_size=8"]
+
+
+def last_checkpoint(folder):
+    (path,) = folder.glob("**/last.ckpt")
+    return path
+
+
+@pytest.mark.parametrize("name", AT_HAND)
+def test_config_trains_resumes_and_samples(name, run, complaint, tmp_path):
+    options = tiny(name)
+    points = name.endswith("_toy")
+    if not points:  # validate in these few rounds, too
+        options += ["--trainer.check_val_every_n_epoch=1", "--trainer.val_check_interval=2"]
+        options += ["--trainer.limit_val_batches=2", "--trainer.num_sanity_val_steps=0"]
+    run(*options, "--trainer.max_steps=2")
+    folder = tmp_path / "runs" / name
+    saved = torch.load(last_checkpoint(folder / "version_0"), weights_only=True)
+    assert saved["global_step"] == 2
+    pictures = [path.name for path in sorted((folder / "version_0" / "samples").iterdir())]
+    assert pictures == ["round_00000000.png", "round_00000002.png"]
+
+    run(*options, "--trainer.max_steps=4", "--ckpt_path", last_checkpoint(folder / "version_0"))
+    path = last_checkpoint(folder / "version_1")
+    resumed = torch.load(path, weights_only=True)
+    assert resumed["global_step"] == 4
+    assert resumed["gan_modules"]["images_seen"] == 2 * saved["gan_modules"]["images_seen"] > 0
+
+    model = GAN.load_from_checkpoint(path)
+    classes = resumed["hyper_parameters"].get("num_classes", 0)
+    assert (model.image_shape, classes) == (
+        ((2,), 8 if classes else 0) if points else ((1, 16, 16), 10 if classes else 0)
+    )
+    assert bool(classes) == name.startswith("cgan")
+
+    assert "4 samples: grid.png" in run("sample", "--ckpt_path", path, "--n=4", "--out=grid.png")
+    assert Image.open(tmp_path / "grid.png").getextrema() != ((255, 255),) * 3
+    if points:
+        sentence = complaint("sample", "--ckpt_path", path, "--n=4", "--out=folder")
+        assert sentence.endswith("was trained on points, which make one picture: let --out end in .png.")
+        return
+    run("sample", "--ckpt_path", path, "--n=4", "--out=folder", "--seed=3")
+    files = sorted((tmp_path / "folder").iterdir())
+    assert [file.name for file in files] == [f"{index:06d}.png" for index in range(4)]
+    greys = np.stack([np.asarray(Image.open(file)) for file in files])
+    expected = ((model.sample(4, seed=3) + 1) * 255 / 2)[:, 0].numpy()
+    assert np.abs(greys - expected).max() < 0.51
+
+
+def make_celeba(folder):
+    images = folder / "celeba" / "img_align_celeba"
+    images.mkdir(parents=True)
+    names = [f"{index:06d}.jpg" for index in range(8)]
+    for index, name in enumerate(names):
+        Image.new("RGB", (178, 218), (20 * index, 90, 200)).save(images / name)
+    partition = [f"{name} {0 if index < 4 else 1 + index % 2}\n" for index, name in enumerate(names)]
+    (folder / "celeba" / "list_eval_partition.txt").write_text("".join(partition))
+
+
+def make_fashion_mnist(folder):
+    raw = folder / "FashionMNIST" / "raw"
+    raw.mkdir(parents=True)
+    for split, count in (("train", 8), ("t10k", 4)):
+        pixels = bytes(index % 251 for index in range(count * 28 * 28))
+        (raw / f"{split}-images-idx3-ubyte").write_bytes(struct.pack(">IIII", 2051, count, 28, 28) + pixels)
+        (raw / f"{split}-labels-idx1-ubyte").write_bytes(struct.pack(">II", 2049, count) + bytes(range(count)))
+
+
+MADE_UP = {"celeba": make_celeba, "fashion_mnist": make_fashion_mnist}
+
+
+@pytest.mark.parametrize("name", [name for name in CONFIGS if name not in AT_HAND])
+def test_config_trains_on_made_up_files(name, run, tmp_path):
+    (data,) = [data for data in MADE_UP if name.endswith(f"_{data}")]
+    MADE_UP[data](tmp_path / "data")
+    printed = yaml.safe_load(printing(run, "fit", "--config", CONFIGS[name], "--print_config"))
+    assert printed["data"]["init_args"]["root"] == "data"
+    assert printed["trainer"]["callbacks"][-1]["init_args"]["monitor"] == "val/fid"
+    # without its callbacks: FID would fetch Inception's weights
+    options = [*tiny(name), "--data.num_workers=0", "--data.batch_size=4", "--trainer.callbacks=null"]
+    said = run(*options, "--trainer.max_steps=1", "--trainer.limit_val_batches=0")
+    assert "Played 1 rounds" in said
+
+
+def printing(run, *words):
+    """What a command prints that ends by leaving with status 0."""
+    with pytest.raises(SystemExit) as stopped:
+        run(*words)
+    assert stopped.value.code == 0
+    return run("--version").rpartition("gan-modules")[0]
+
+
+def test_every_variant_has_a_config_for_data_at_hand():
+    assert {name.rpartition("_")[0] for name in AT_HAND} == {"cgan", "dcgan", "vanilla", "wgan", "wgan_gp"}
+
+
+def test_as_a_module_from_the_shell(tmp_path):
+    options = {"cwd": ROOT, "env": os.environ | {"OMP_NUM_THREADS": "1"}, "capture_output": True, "text": True}
+    words = [sys.executable, "-m", "gan_modules", *TINY, "--trainer.default_root_dir", str(tmp_path)]
+    done = subprocess.run(words, check=True, **options)
+    assert "Played 2 rounds" in done.stdout
+    (path,) = tmp_path.glob("**/*.ckpt")
+    # a process that has imported no variant yet finds the class all the same
+    code = "import sys; from gan_modules import GAN; print(type(GAN.load_from_checkpoint(sys.argv[1])).__name__)"
+    found = subprocess.run([sys.executable, "-c", code, path], check=True, **options)
+    assert found.stdout.strip() == "DCGAN"
+
+
+@pytest.fixture
+def trained(run, tmp_path):
+    run(*TINY)
+    (path,) = tmp_path.glob("**/*.ckpt")
+    return path
+
+
+def test_the_saved_configuration_repeats_the_run(run, trained, tmp_path):
+    config = trained.parents[1] / "config.yaml"
+    assert "image_shape" not in yaml.safe_load(config.read_text())["model"]["init_args"]  # the data says it
+    run("fit", "--config", config)
+    (again,) = [path for path in tmp_path.glob("**/*.ckpt") if path != trained]
+    first, second = (torch.load(path, weights_only=True)["state_dict"] for path in (trained, again))
+    torch.testing.assert_close(second, first, rtol=0, atol=0)
+
+
+def test_validate_scores_what_fit_scored(run, tmp_path):
+    options = [*tiny("dcgan_digits"), "--data.batch_size=64", "--trainer.num_sanity_val_steps=0"]
+    options += ["--trainer.check_val_every_n_epoch=1", "--trainer.val_check_interval=2"]
+    said = run(*options, "--trainer.max_steps=2")
+    (score,) = [line.split()[1] for line in said.splitlines() if "val/fd_digits" in line]
+    path = last_checkpoint(tmp_path)
+    said = run("validate", *options[1:], "--ckpt_path", path)
+    words = said.replace("│", " ").split()
+    assert float(words[words.index("val/fd_digits") + 1]) == pytest.approx(float(score), rel=1e-3)
+    assert "test/fd_digits" in run("test", *options[1:], "--ckpt_path", path)
+    run("predict", *options[1:], "--ckpt_path", path)
+
+
+def test_samples_of_one_class(run, complaint, tmp_path):
+    run(*tiny("cgan_digits"), "--trainer.max_steps=1")
+    path = last_checkpoint(tmp_path)
+    run("sample", "--ckpt_path", path, "--n=3", "--labels=7", "--out=folder", "--truncation=0")
+    pictures = [np.asarray(Image.open(file)) for file in (tmp_path / "folder").iterdir()]
+    assert all((picture == pictures[0]).all() for picture in pictures)
+    run("sample", "--ckpt_path", path, "--n=3", "--labels=[7,8,9]", "--out=others", "--truncation=0")
+    others = [np.asarray(Image.open(file)) for file in sorted((tmp_path / "others").iterdir())]
+    assert (others[0] == pictures[0]).all()
+    assert not (others[1] == pictures[0]).all()
+    sentence = complaint("sample", "--ckpt_path", path, "--n=3", "--labels=10")
+    assert sentence == "labels must be 3 class indices from 0 to 9."
+
+
+@pytest.mark.parametrize("words", [(), ("--help",), ("-h",)])
+def test_help_names_commands_models_and_data(words, run):
+    said = run(*words)
+    for word in (
+        "fit",
+        "validate",
+        "test",
+        "predict",
+        "sample",
+        "DCGAN",
+        "WGANGP",
+        "DigitsDataModule",
+        "ImageFolderDataModule",
+    ):
+        assert word in said.replace("\n", " ").split()
+    assert " GAN " not in said.replace("\n", " ")  # nothing abstract is on offer
+
+
+def test_mistakes_with_a_checkpoint(run, complaint, trained, tmp_path):
+    cut, none = tmp_path / "cut.ckpt", tmp_path / "none.ckpt"
+    cut.write_bytes(trained.read_bytes()[:2000])
+    resume = [*TINY, "--trainer.max_steps=4", "--ckpt_path"]
+    for command in (["sample", "--ckpt_path"], resume):
+        assert complaint(*command, none) == f"There is no checkpoint at '{none}': check the path."
+        assert complaint(*command, cut).startswith(f"'{cut}' cannot be read as a checkpoint: it is damaged, cut short")
+    other = [word.replace("DCGAN", "WGAN") for word in resume]
+    assert complaint(*other, trained) == (
+        f"'{trained}' holds a DCGAN, not a WGAN: pass --model DCGAN, or another checkpoint."
+    )
+    wider = [word.replace("channels=2", "channels=3") for word in resume]
+    assert complaint(*wider, trained) == (
+        "The checkpoint's networks do not fit this DCGAN: it was made with base_channels=2, not 3; pass the same, or "
+        "another checkpoint."
+    )
+    larger = [*resume, trained, "--data.image_size=32"]
+    assert "it was made with image_shape=[1, 16, 16], not [1, 32, 32];" in complaint(*larger)
+    sample = ["sample", "--ckpt_path", trained]
+    assert complaint(*sample, "--labels=3") == "DCGAN was trained without classes: leave labels out."
+    assert complaint(*sample, "--n=0") == "n=0 must be at least 1: it is the number of images."
+    assert complaint(*sample, "--n=four") == "--n: Expected a <class 'int'>. Got value: four"
+    assert complaint(*sample, "--truncations=1") == "There is no argument --truncations, did you mean '--truncation'?"
+    assert "ckpt_path" in complaint("sample")
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--model=DCGANN"], "There is no model class 'DCGANN', did you mean 'DCGAN'? (there are "),
+        (["--data=DigitDataModule"], "There is no data class 'DigitDataModule', did you mean 'DigitsDataModule'? ("),
+        (["--model.base_chanels=3"], "DCGAN takes no argument 'base_chanels', did you mean 'base_channels'?; see "),
+        (["--model.clip_nrom=3"], "DCGAN takes no argument 'clip_nrom', did you mean 'clip_norm'?; see "),
+        (["--data.batchsize=3"], "DigitsDataModule takes no argument 'batchsize', did you mean 'batch_size'?; see "),
+        (["--trainer.maxsteps=3"], "There is no argument --trainer.maxsteps, did you mean '--trainer.max_steps'?"),
+        (["--model.base_channels=four"], "--model.base_channels: Expected a <class 'int'>. Got value: four"),
+        (["--data.batch_size=four"], "--data.batch_size: Expected a <class 'int'>. Got value: four"),
+        (["--trainer.max_steps=four"], "--trainer.max_steps: Expected a <class 'int'>. Got value: four"),
+        (["--model.n_critic=0"], "n_critic=0 must be at least 1: it is the discriminator's moves a round."),
+        (["--model.accumulate=0"], "accumulate=0 must be at least 1: it is the number of parts of a batch."),
+        (["--data.batch_size=0"], "batch_size=0 must be at least 1."),
+        (
+            ["--data.image_size=24"],
+            "DCGANGenerator cannot be built for image_shape (1, 24, 24): height and width must be equal and one of "
+            "8, 16, 32, 64, 128, 256; resize or pad the images to one of these sizes.",
+        ),
+        (
+            ["--model.image_shape=[1,16,16]"],
+            "The data supplies image_shape: leave --model.image_shape out, and choose the data's instead.",
+        ),
+        (["--config=nowhere.yaml"], "--config: File does not exist"),
+        (["--data.batch_size=2000"], "DigitsDataModule has 1438 training samples, fewer than batch_size=2000: "),
+    ],
+)
+def test_mistakes_in_words(words, sentence, complaint):
+    assert complaint(*TINY, *words).startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("written", "sentence"),
+    [
+        ({"model": {"class_path": "DCGANN"}}, "There is no model class 'DCGANN', did you mean 'DCGAN'? (there are "),
+        (
+            {"model": {"class_path": "DCGAN", "init_args": {"base_chanels": 3}}},
+            "DCGAN takes no argument 'base_chanels', did you mean 'base_channels'?; see ",
+        ),
+        (
+            {"data": {"class_path": "DigitsDataModule", "init_args": {"batchsize": 3}}},
+            "DigitsDataModule takes no argument 'batchsize', did you mean 'batch_size'?; see ",
+        ),
+        (
+            {"model": {"class_path": "DCGAN", "init_args": {"base_channels": "four"}}},
+            "--model.base_channels: Expected a <class 'int'>. Got value: four",
+        ),
+        ({"data": {"class_path": "Digits"}}, "There is no data class 'Digits' (there are CIFAR10DataModule, "),
+        ({"trainer": {"max_step": 3}}, "There is no argument --trainer.max_step, did you mean '--trainer.max_steps'?"),
+        ({"trainer": {"max_steps": "four"}}, "--trainer.max_steps: Expected a <class 'int'>. Got value: four"),
+    ],
+)
+def test_mistakes_in_yaml(written, sentence, complaint, tmp_path):
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(written))
+    shipped = ["fit", "--config", CONFIGS["dcgan_digits"], *QUIET]
+    assert complaint(*shipped, "--config", tmp_path / "mine.yaml").startswith(sentence)
+
+
+def test_mistakes_with_classes(complaint):
+    words = [word for word in TINY if "base_channels" not in word]
+    words[words.index("--model=DCGAN")] = "--model=CGAN"
+    assert complaint(*words, "--model.num_classes=3") == (
+        "The data supplies num_classes: leave --model.num_classes out, and choose the data's instead."
+    )
+
+
+@pytest.fixture
+def photographs(tmp_path):
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    for index in range(20):
+        Image.new("RGB", (20, 16), (10 * index, 0, 0)).save(folder / f"{index:02d}.png")
+    return folder
+
+
+def from_folder(folder, model="DCGAN", workers=0):
+    words = ["fit", f"--model={model}", "--data=ImageFolderDataModule", f"--data.folder={folder}", *QUIET]
+    words += ["--data.image_size=8", "--data.batch_size=18", f"--data.num_workers={workers}", "--trainer.max_steps=2"]
+    return [*words, "--trainer.limit_val_batches=0", "--model.latent_dim=4"]
+
+
+def test_mistakes_with_a_folder(complaint, run, photographs, tmp_path):
+    assert complaint(*from_folder("nowhere")) == "There is no folder nowhere: pass folder= the images' place."
+    (tmp_path / "empty").mkdir()
+    assert complaint(*from_folder("empty")).startswith("empty holds no image: put some there (.png ")
+    assert complaint(*from_folder(photographs, model="CGAN")) == (
+        "CGAN needs at least one class, not num_classes=0: choose data with labels."
+    )
+    labelled = [*from_folder(photographs, model="CGAN"), "--data.num_classes=2"]
+    assert "has 0 subfolders with images, not num_classes=2" in complaint(*labelled)
+    assert "Played 2 rounds" in run(*from_folder(photographs), "--model.base_channels=2")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_unreadable_image_is_named(workers, complaint, photographs):
+    for index in range(3):  # of twenty, of which two are held out
+        (photographs / f"{index:02d}.png").write_bytes(b"no picture")
+    sentence = complaint(*from_folder(photographs, workers=workers), "--model.base_channels=2")
+    assert sentence.startswith(f"Cannot read the image {photographs}/0")
+    assert sentence.endswith("repair or remove it.")
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["fti"], "There is no command 'fti', did you mean 'fit'?; see gan-modules --help."),
+        (["smaple"], "There is no command 'smaple', did you mean 'sample'?; see gan-modules --help."),
+        (["--fit"], "There is no command '--fit', did you mean 'fit'?; see gan-modules --help."),
+        (["paint"], "There is no command 'paint'; see gan-modules --help."),
+        (["fit"], "the following arguments are required: "),
+        (["fit", "--model=DCGAN"], "the following arguments are required: "),
+    ],
+)
+def test_mistakes_with_commands(words, sentence, complaint):
+    assert complaint(*words).startswith(sentence)
+
+
+def test_a_defect_is_no_mistake_of_the_users(run, monkeypatch):
+    """An error that nobody foresaw keeps its traceback."""
+    monkeypatch.setattr("torch.optim.Adam.step", lambda *_, **__: torch.zeros(2).view(3))
+    with pytest.raises(RuntimeError, match="shape"):
+        run(*TINY)
+
+
+def test_the_traceback_is_there_for_those_who_ask(run, monkeypatch):
+    monkeypatch.setenv("GAN_MODULES_TRACEBACK", "1")
+    with pytest.raises(ValueError, match="n_critic=0"):
+        run(*TINY, "--model.n_critic=0")
