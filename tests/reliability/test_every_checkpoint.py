@@ -151,3 +151,47 @@ def test_a_finished_run_can_be_made_longer(tmp_path):
     for path in sorted((tmp_path / "short").glob("02_*.ckpt")):
         continued = fit("CGAN", tmp_path / "long", ckpt_path=path, max_steps=7)
         torch.testing.assert_close(bits(*continued[:2]), expected, rtol=0, atol=0)
+
+
+class Pool:
+    """An image pool of the simplest kind: the first numbers of the last three batches."""
+
+    def __init__(self):
+        self.last = []
+
+    def state_dict(self):
+        return {"last": list(self.last)}
+
+    def load_state_dict(self, state):
+        self.last = list(state["last"])
+
+
+def test_what_a_game_remembers_is_continued(tmp_path):
+    class Remembers(CGAN):
+        def __init__(self, **options):
+            super().__init__(**options)
+            self.memory["pool"] = Pool()
+
+        def training_step(self, batch, batch_idx):
+            pool = self.memory["pool"].last
+            pool.append(torch.rand(()).item())
+            del pool[:-3]
+            super().training_step([batch[0] * (1 + 0.1 * sum(pool)), batch[1]], batch_idx)
+
+    def play(rounds, ckpt_path=None):
+        torch.manual_seed(2)
+        game = Remembers(image_shape=(1, 8, 8), latent_dim=4, hidden_dim=8)
+        options = {"enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
+        trainer = Trainer(accelerator="cpu", max_steps=rounds, logger=False, default_root_dir=tmp_path, **options)
+        trainer.fit(game, DigitsDataModule(image_size=8), ckpt_path=ckpt_path)
+        trainer.save_checkpoint(tmp_path / f"{rounds}.ckpt")
+        return game
+
+    whole = play(9)
+    play(5)
+    continued = play(9, tmp_path / "5.ckpt")
+    assert len(whole.memory["pool"].last) == 3
+    assert continued.memory["pool"].last == whole.memory["pool"].last
+    assert all(
+        torch.equal(a, b) for a, b in zip(whole.state_dict().values(), continued.state_dict().values(), strict=True)
+    )
