@@ -96,10 +96,12 @@ class ImageDataModule(LightningDataModule, ABC):
                 "lower batch_size or bring more data."
             )
 
-    def train_dataloader(self) -> TrainingLoader:
+    def train_dataloader(self) -> DataLoader[Batch]:
         """Return the shuffled loader of full batches, since BatchNorm and penalties need them full."""
         self.setup("fit")
         train_set = self.splits[0]
+        if self.trainer and self.trainer.overfit_batches:  # type: ignore[attr-defined]
+            return self._loader(train_set)  # the same few batches again and again, in order
         # None outside a fit, and where there is one process
         share = (self.trainer and self.trainer.distributed_sampler_kwargs) or {}
         return TrainingLoader(train_set, ShuffleSampler(len(train_set), self.seed, **share), **self._options())

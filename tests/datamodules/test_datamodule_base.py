@@ -100,8 +100,9 @@ class Recorder(LightningModule):
         return None
 
 
-def fit(max_epochs: int) -> list[list[int]]:
+def fit(max_epochs: int, **options: object) -> list[list[int]]:
     trainer = Trainer(
+        **options,
         accelerator="cpu",
         max_epochs=max_epochs,
         logger=False,
@@ -119,6 +120,12 @@ def test_trainer_scales_the_images_and_reshuffles_every_epoch():
     assert seen == fit(max_epochs=2)
     assert sorted(seen[0] + seen[1]) != seen[0] + seen[1]
     assert seen[:2] != seen[2:]
+
+
+def test_overfitting_repeats_the_same_batches_in_order():
+    seen = fit(max_epochs=2, overfit_batches=1)
+    labels = DigitsDataModule().splits[0].tensors[1]
+    assert seen == [labels[:700].tolist()] * 2
 
 
 def test_processes_together_see_the_batches_of_one():
