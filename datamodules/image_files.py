@@ -88,10 +88,17 @@ class ImageFiles(BatchedDataset):
 def list_images(folder: str) -> list[str]:
     """Return the images below a folder, sorted, as paths relative to it with forward slashes; none is opened.
 
-    Hidden files, hidden folders and files without an image's suffix are left out.
+    Hidden files, hidden folders and files without an image's suffix are left out. Links are followed, but no folder is
+    listed twice: a link back would repeat its images, or never end.
     """
-    found = []
+    found: list[str] = []
+    visited: set[tuple[int, int]] = set()
     for parent, folders, files in os.walk(folder, followlinks=True):
+        place = os.stat(parent)
+        if (place.st_dev, place.st_ino) in visited:
+            folders.clear()
+            continue
+        visited.add((place.st_dev, place.st_ino))
         folders[:] = [name for name in folders if not name.startswith(".")]
         below = os.path.relpath(parent, folder).replace(os.sep, "/")
         prefix = "" if below == "." else f"{below}/"

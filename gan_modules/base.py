@@ -34,7 +34,7 @@ __all__ = [
     "adam",
 ]
 
-SAMPLE_CHUNK = 64  # images that `sample` makes at a time, so that any number fits in memory
+SAMPLE_CHUNK = 64  # images that `sample` makes at a time, which bounds the memory of their making
 
 
 @dataclass
@@ -201,14 +201,15 @@ class LatentGAN(GAN, ABC):
         if labels is None:
             return torch.arange(n, device=self.device) % self.num_classes
         chosen = torch.as_tensor([labels] * n if isinstance(labels, int) else labels, device=self.device)
-        if chosen.shape != (n,) or not 0 <= int(chosen.min()) <= int(chosen.max()) < self.num_classes:
+        whole = chosen.shape == (n,) and not chosen.is_floating_point()
+        if not whole or not 0 <= int(chosen.min()) <= int(chosen.max()) < self.num_classes:
             raise GANError(f"labels must be {n} class indices from 0 to {self.num_classes - 1}.")
         return chosen
 
     def predict_step(self, batch: Any, batch_idx: int) -> Tensor:
         """As many samples as the batch has images, of the batch's classes."""
-        labels = batch[1] if self.num_classes else None
-        return self.sample(len(batch[0]), labels=labels)
+        batch = (batch,) if isinstance(batch, Tensor) else batch
+        return self.sample(len(batch[0]), labels=batch[1] if self.num_classes else None)
 
 
 class UnconditionalGAN(LatentGAN, ABC):

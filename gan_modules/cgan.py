@@ -11,6 +11,9 @@ optimizer              SGD with momentum and decay        Adam, as in most work 
 labels                 own hidden layer before joining    one embedding beside the input
 discriminator          maxout with dropout                LeakyReLU
 generator's loss       minimax                            non-saturating
+latents                uniform                            standard normal
+generator's fakes      drawn anew for its move            those the discriminator just judged
+samples                the generator's                    its moving average's
 =====================  =================================  ==================================
 """
 

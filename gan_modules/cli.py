@@ -8,7 +8,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, NoReturn
@@ -16,20 +16,20 @@ from typing import Any, NoReturn
 import torch
 from jsonargparse import auto_cli
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import BasePredictionWriter, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from PIL import Image
 from torch import Tensor
-from torchvision.io import write_png
 from tqdm import tqdm
 
 import datamodules
 import gan_modules
 from datamodules import DataError, ImageDataModule
-from datamodules.image_files import MODES, SUFFIXES, list_images, read_image
+from datamodules.image_files import SUFFIXES, list_images, read_image
 from datamodules.sides import pixels
 from gan_modules.base import GAN, Direction, GameOptions, GANError, LatentGAN, TranslationGAN
-from gan_modules.callbacks.pictures import image_grid, scatter, to_uint8
+from gan_modules.callbacks.pictures import as_image, image_grid, scatter, to_uint8
 from gan_modules.engine.checkpoints import KEY, read_checkpoint
 
 MODELS = {name: cls for name in gan_modules.__all__ if inspect.isclass(cls := getattr(gan_modules, name))}
@@ -48,7 +48,7 @@ commands:
   fit        train a model on data
   validate   score a checkpoint on the validation data
   test       score a checkpoint on the test data
-  predict    generate as many images as the test data has
+  predict    generate as many images as the test data has, to the run's folder
   sample     generate images from a checkpoint: a grid, or a folder of files
   translate  turn a folder of images into images of the other side, by a Pix2Pix or CycleGAN checkpoint
 
@@ -58,7 +58,7 @@ data:    {" ".join(CHOICES["data"])}
 examples:
   gan-modules fit --config examples/configs/dcgan_digits.yaml
   gan-modules fit --model DCGAN --data ImageFolderDataModule --data.folder my_photos --trainer.max_steps 20000
-  gan-modules fit --config run/config.yaml --ckpt_path run/checkpoints/last.ckpt      (goes on with a run)
+  gan-modules fit --config run/config.yaml --ckpt_path run/checkpoints/last.ckpt      (goes on with an interrupted run)
   gan-modules sample --ckpt_path run/checkpoints/last.ckpt --n 64 --out grid.png
 
 Each command explains its arguments: gan-modules fit --help. Those of one class: gan-modules fit --model.help DCGAN.
@@ -74,6 +74,26 @@ class ArgumentParser(LightningArgumentParser):
             super().error(message, ex)
         sys.stderr.write(f"error: {_sentence(message, getattr(ex, 'subcommand_parser', None) or self)}\n")
         sys.exit(2)
+
+
+class PredictionWriter(BasePredictionWriter):
+    """Each image that ``predict`` makes, as a PNG file in the run's folder."""
+
+    def write_on_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        prediction: Tensor,
+        batch_indices: Sequence[int] | None,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int,
+    ) -> None:
+        """Write the images of one batch; the file's name has the process, the batch and the place in it."""
+        folder = Path(trainer.log_dir or trainer.default_root_dir) / "predictions"
+        folder.mkdir(parents=True, exist_ok=True)
+        for index, image in enumerate(to_uint8(prediction)):
+            as_image(image).save(folder / f"{trainer.global_rank}_{batch_idx:05d}_{index:03d}.png")
 
 
 class CommandLine(LightningCLI):
@@ -105,11 +125,18 @@ class CommandLine(LightningCLI):
             if not _equal(config.model.init_args[name], parameters[name].default):
                 raise GANError(f"The data supplies {name}: leave --model.{name} out, and choose the data's instead.")
         path = config.get("ckpt_path")
+        if path is None and self.config.subcommand != "fit":
+            sys.stderr.write(f"No --ckpt_path is given: {self.config.subcommand} looks at untrained weights.\n")
         if path is None or path in ("last", "best", "hpc"):
             return
         made_by = read_checkpoint(path)[KEY]["class"].rpartition(".")[2]
         if made_by != asked:
             raise GANError(f"'{path}' holds a {made_by}, not a {asked}: pass --model {made_by}, or another checkpoint.")
+
+    def predict(self, **arguments: Any) -> None:
+        """Write the images that the model makes of the test data's batches, instead of gathering them in memory."""
+        self.trainer.callbacks.append(PredictionWriter(write_interval="batch"))  # type: ignore[attr-defined]
+        self.trainer.predict(**arguments | {"return_predictions": False})
 
     def after_fit(self) -> None:
         """Say what the run has left, and where."""
@@ -153,21 +180,21 @@ def sample(
     """
     if n < 1:
         raise GANError(f"n={n} must be at least 1: it is the number of images.")
-    model = GAN.load_from_checkpoint(ckpt_path, map_location=device)
+    model = _load(ckpt_path, device)
     if not isinstance(model, LatentGAN):
         raise GANError(f"'{ckpt_path}' holds a {type(model).__name__}, which does not make images from noise.")
     images = model.sample(n, labels=labels, seed=seed, truncation=truncation, ema=ema).cpu()
     if out.suffix.lower() == ".png":
         out.parent.mkdir(parents=True, exist_ok=True)
         points = len(model.image_shape) == 1
-        _write(scatter(images, images) if points else image_grid(images), out)
+        as_image(scatter(images, images) if points else image_grid(images)).save(out)
         print(f"{n} samples: {out}")
         return
     if len(model.image_shape) == 1:
         raise GANError(f"{type(model).__name__} was trained on points, which make one picture: let --out end in .png.")
     out.mkdir(parents=True, exist_ok=True)
     for index, image in enumerate(tqdm(to_uint8(images), unit="image")):
-        _write(image, out / f"{index:06d}.png")
+        as_image(image).save(out / f"{index:06d}.png")
     print(f"{n} samples: {out}/")
 
 
@@ -207,7 +234,7 @@ def translate(
     names = list_images(str(source))
     if not names:
         raise GANError(f"'{source}' holds no image: put some there ({' '.join(SUFFIXES)}).")
-    model = GAN.load_from_checkpoint(ckpt_path, map_location=device)
+    model = _load(ckpt_path, device)
     if not isinstance(model, TranslationGAN):
         raise GANError(f"'{ckpt_path}' holds a {type(model).__name__}, which does not translate images: see sample.")
     channels, height, width = model.image_shape if direction == "AtoB" else model.target_shape
@@ -221,9 +248,18 @@ def translate(
             for name, image, translation in zip(batch, images, outputs, strict=True):
                 path = target / name
                 path.parent.mkdir(parents=True, exist_ok=True)
-                _as_image(translation).resize(image.size, Image.Resampling.BICUBIC).save(path)
+                as_image(translation).resize(image.size, Image.Resampling.BICUBIC).save(path)
             bar.update(len(batch))
     print(f"{len(names)} translations: {target}/")
+
+
+def _load(ckpt_path: Path, device: str) -> GAN:
+    """The model, on a device that has been seen to be there."""
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # AssertionError: torch was built without it
+        raise GANError(f"There is no device '{device}' here: pass --device cpu.") from error
+    return GAN.load_from_checkpoint(ckpt_path, map_location=device)
 
 
 FROM_CHECKPOINT: dict[str, Callable[..., None]] = {"sample": sample, "translate": translate}
@@ -306,17 +342,3 @@ def _equal(given: Any, default: Any) -> bool:
 def _near(word: str, known: list[str]) -> str:
     match = difflib.get_close_matches(word, known, n=1)
     return f", did you mean '{match[0]}'?" if match else ""
-
-
-def _as_image(pixels: Tensor) -> Image.Image:
-    """A picture uint8 ``(C, H, W)`` of one of Pillow's modes."""
-    mode = MODES[len(pixels)]
-    return Image.fromarray(pixels[0].numpy() if mode == "L" else pixels.permute(1, 2, 0).numpy(), mode)
-
-
-def _write(picture: Tensor, path: Path) -> None:
-    write_png(picture, str(path))
-
-
-if __name__ == "__main__":
-    main()

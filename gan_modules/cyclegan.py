@@ -17,7 +17,7 @@ sizes                  128×128 and 256×256                multiples of 4, also
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Unpack, cast
+from typing import ClassVar, Unpack, cast
 
 from torch import Tensor, nn
 from torch.nn.functional import l1_loss
@@ -114,6 +114,7 @@ class CycleGAN(TranslationGAN):
         self.cycle_weights: dict[Direction, float] = {"AtoB": cycle_weight_a, "BtoA": cycle_weight_b}
         self.identity_weight = identity_weight
         self.pools: dict[Direction, ImagePool] = {direction: ImagePool(pool_size) for direction in sides}
+        self.memory.update({f"image_pool_{direction}": pool for direction, pool in self.pools.items()})
         self._optimizer_g, self._optimizer_d = adam(lr_g, betas), adam(lr_d, betas)
 
     def translators(self, ema: bool = False) -> dict[Direction, nn.Module]:
@@ -156,23 +157,6 @@ class CycleGAN(TranslationGAN):
             real = pair.images[BACK[direction]]
             terms[f"least_squares_{direction}"] = losses.least_squares_d(discriminator(real), discriminator(fake))
         return terms
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the pools, each process's own."""
-        super().on_save_checkpoint(checkpoint)
-        for direction, pool in self.pools.items():
-            state = pool.state_dict()
-            alone = self.trainer.world_size == 1
-            everyones = {name: tensor[None] for name, tensor in state.items()} if alone else self.all_gather(state)
-            checkpoint[f"image_pool_{direction}"] = everyones
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take up the pools."""
-        super().on_load_checkpoint(checkpoint)
-        for direction, pool in self.pools.items():
-            everyones = checkpoint[f"image_pool_{direction}"]
-            mine = self.global_rank % len(everyones["images"])
-            pool.load_state_dict({name: states[mine] for name, states in everyones.items()})
 
 
 def _l1(images: Tensor, reals: Tensor) -> Tensor:

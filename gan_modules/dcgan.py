@@ -9,6 +9,8 @@ Departure              Paper                              Here
 latents                uniform on [-1, 1]                 standard normal
 sizes                  64×64                              powers of two, by adding layers
 batch                  128                                the datamodule's `batch_size`
+generator's fakes      drawn anew for its move            those the discriminator just judged
+samples                the generator's                    its moving average's
 =====================  =================================  ==================================
 """
 

@@ -10,6 +10,7 @@ optimizer              SGD with momentum                  Adam, as in most work 
 discriminator          maxout with dropout                LeakyReLU
 latents                uniform                            standard normal
 generator's fakes      drawn anew for its move            those the discriminator just judged
+samples                the generator's                    its moving average's
 =====================  =================================  ==================================
 """
 

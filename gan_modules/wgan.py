@@ -10,6 +10,8 @@ critic's head start    none in Algorithm 1; in the        off; `warmup_rounds=25
                        published code 100 moves in the
                        first 25 rounds and every 500th
 clipping               before each move in the code       after each move, as in Algorithm 1
+generator's fakes      drawn anew for its move            those the discriminator just judged
+samples                the generator's                    its moving average's
 =====================  =================================  ==================================
 """
 
@@ -60,6 +62,8 @@ class WGAN(UnconditionalGAN):
     ) -> None:
         if clip <= 0:
             raise GANError(f"clip={clip} must be above 0: it bounds the critic's weights.")
+        if warmup_rounds < 0:
+            raise GANError(f"warmup_rounds={warmup_rounds} must be a number of rounds, or 0 for none.")
         generator: nn.Module
         critic: nn.Module
         if len(image_shape) == 1:

@@ -12,6 +12,8 @@ learning rates         1e-4; 2e-4 decayed to 0 over       1e-4, constant; the Re
 residual up block      nearest upsampling before the      before the first, as in the published
                        second convolution                 code
 sizes                  32×32 (ResNet)                     powers of two, by adding blocks
+generator's fakes      drawn anew for its move            those the discriminator just judged
+samples                the generator's                    its moving average's
 =====================  =================================  ==================================
 """
 

@@ -16,11 +16,10 @@ from pathlib import Path
 
 import torch
 from lightning.pytorch import Trainer, seed_everything
-from torchvision.io import write_png
 
 from datamodules import ToyDataModule
 from gan_modules import WGANGP, VanillaGAN
-from gan_modules.callbacks.pictures import scatter
+from gan_modules.callbacks.pictures import as_image, scatter
 from gan_modules.metrics import mode_coverage
 
 SAMPLES = 10_000
@@ -51,7 +50,7 @@ def main() -> None:
         points = model.sample(SAMPLES, seed=args.seed)
         found = mode_coverage(points, data.centres, data.std)
         name = f"{args.distribution}_{model_class.__name__}"
-        write_png(scatter(points, data.splits[1].tensors[0][:SAMPLES]), str(args.out / f"{name}.png"))
+        as_image(scatter(points, data.splits[1].tensors[0][:SAMPLES])).save(args.out / f"{name}.png")
         print(
             f"{model_class.__name__:<10} {args.distribution}: {found.modes}/{len(data.centres)} modes, "
             f"{found.share:.1%} of {SAMPLES} samples within 3 sigma, {args.rounds} rounds in {minutes:.1f} min"

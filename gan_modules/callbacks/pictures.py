@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 from torchvision.utils import make_grid
@@ -19,6 +20,12 @@ GREY, BLUE = (0.55, 0.55, 0.55), (0.0, 0.25, 0.85)
 def to_uint8(images: Tensor) -> Tensor:
     """Round images from [-1, 1] to uint8; the exact inverse of the datamodules' scaling."""
     return ((images.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+def as_image(picture: Tensor) -> Image.Image:
+    """A picture uint8 ``(C, H, W)`` of one, three (RGB) or four (RGBA) channels as Pillow's."""
+    pixels = picture.permute(1, 2, 0).cpu().numpy()
+    return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
 
 
 def image_grid(images: Tensor, nrow: int | None = None) -> Tensor:

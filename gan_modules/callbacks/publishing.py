@@ -6,8 +6,9 @@ from pathlib import Path
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
-from PIL import Image
 from torch import Tensor
+
+from gan_modules.callbacks.pictures import as_image
 
 
 def publish(trainer: Trainer, picture: Tensor, title: str = "samples", file: str = "") -> None:
@@ -24,7 +25,7 @@ def publish(trainer: Trainer, picture: Tensor, title: str = "samples", file: str
     folder = Path(trainer.log_dir or trainer.default_root_dir) / "samples"
     if not trainer.is_global_zero:
         return
-    image = Image.fromarray(picture.permute(1, 2, 0).cpu().numpy())
+    image = as_image(picture)
     folder.mkdir(parents=True, exist_ok=True)
     image.save(folder / f"{file}round_{trainer.global_step:08d}.png")
     for logger in trainer.loggers:

@@ -1,1 +1,1 @@
-"""What the engine in `gan_modules.base` stands on: players, moving averages, the ledger of losses, checkpoint files."""
+"""The engine: the game, its players, averages, losses and files; `gan_modules.base` builds the families on it."""

@@ -15,7 +15,7 @@ RAMP_UP = 0.05  # share of the images seen so far that the half-life may not exc
 class MovingAverages:
     """Averaged copies of networks that follow them round by round.
 
-    Floating-point buffers (BatchNorm's statistics) are averaged like the weights they belong to; others are copied.
+    Floating-point buffers (BatchNorm's statistics) are averaged like the weights they belong to; counts stay put.
 
     Args:
         half_life: Images after which a weight's share has halved; 0 keeps no averages.

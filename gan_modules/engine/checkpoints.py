@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import tempfile
 import zipfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
@@ -98,9 +99,21 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
             f"'{path}' cannot be read as a checkpoint: it is damaged, cut short, or holds more than tensors and plain "
             f"values; {remedy}."
         )
-    if not isinstance(checkpoint, dict) or KEY not in checkpoint or "state_dict" not in checkpoint:
+    if not _is_ours(checkpoint):
         raise GANError(f"'{path}' was not written by a model of gan_modules: pass a checkpoint that fit has saved.")
-    return checkpoint
+    return cast(dict[str, Any], checkpoint)
+
+
+def _is_ours(checkpoint: Any) -> bool:
+    """Whether what a file holds has the form that a game gives its checkpoints."""
+    if not isinstance(checkpoint, dict) or not isinstance(game := checkpoint.get(KEY), dict):
+        return False
+    kinds = {"class": str, "images_seen": int, "images_averaged": int, "turns_taken": int}
+    return (
+        all(isinstance(game.get(name), kind) for name, kind in kinds.items())
+        and isinstance(checkpoint.get("state_dict"), dict)
+        and isinstance(checkpoint.get("hyper_parameters", {}), dict)
+    )
 
 
 def _contents(path: Path, device: str) -> Any:
@@ -138,7 +151,7 @@ def find_class(name: str, base: type) -> type:
         getattr(gan_modules, variant)  # they are loaded when first used
     known = [base]
     for cls in known:
-        if class_path(cls) == name:
+        if class_path(cls) == name and not inspect.isabstract(cls):
             return cls
         known.extend(cls.__subclasses__())
     raise GANError(f"The checkpoint was made by '{name}', which is not known here: import that class first.")

@@ -130,13 +130,14 @@ class GAN(Loadable, ABC):
         batch = (batch,) if isinstance(batch, Tensor) else batch
         self._check_batch(batch)
         turns = self.turns(self.trainer.global_step)
-        movers = turns[self._turns_taken]
-        closing = self._turns_taken + 1 == len(turns)
+        turn = min(self._turns_taken, len(turns) - 1)  # the rules may have changed since the round began
+        movers = turns[turn]
+        closing = turn + 1 == len(turns)
         parts = self.deal(batch, movers)
         self.images_seen += len(batch[0]) * self.trainer.world_size
         for name in movers:
             self._move(name, parts, counted=closing and name == movers[-1])
-        self._turns_taken = 0 if closing else self._turns_taken + 1
+        self._turns_taken = 0 if closing else turn + 1
         if closing:
             self._close_round()
         # The loggers' x-axis is this counter, by batches; let it be the index of the round (the loop now adds one).
@@ -158,8 +159,10 @@ class GAN(Loadable, ABC):
                     self.manual_backward(cast(Tensor, sum(terms.values())) * share)
                     total = {term: total.get(term, 0) + value.detach() * share for term, value in terms.items()}
             self._ledger.enter(Move(self.trainer.global_step, name, total))
-            if self.device.type == "cpu" and self.trainer.world_size == 1:
-                self._ledger.check()  # costs nothing here; elsewhere it would wait for the device, or for other ranks
+            # Looking costs nothing here; elsewhere it would wait for the device, or for other processes
+            alone_on_cpu = self.device.type == "cpu" and self.trainer.world_size == 1
+            if alone_on_cpu or self._ledger.full:
+                self._ledger.check(self._mean)
             self._average([p.grad for p in self._trainable[name] if p.grad is not None])
             if counted:
                 optimizer.step()  # the one step of a round that Lightning counts
@@ -209,7 +212,8 @@ class GAN(Loadable, ABC):
         with torch.no_grad():
             self._average(self._statistics)
         self._averages.update(self.images_seen)
-        if self.trainer.global_step % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+        every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # 0 logs nothing
+        if every and self.trainer.global_step % every == 0:
             self._ledger.check(self._mean)
             self._log_losses()
 
@@ -275,12 +279,13 @@ class GAN(Loadable, ABC):
 
     def _check_batch(self, batch: Sequence[Tensor]) -> None:
         real = batch[0]
-        if tuple(real.shape[1:]) != self.image_shape or not real.is_floating_point():
+        if tuple(real.shape[1:]) != self.image_shape:
             raise GANError(
-                f"{type(self).__name__} was built for float images of shape {self.image_shape} in [-1, 1], but the "
-                f"batch holds {tuple(real.shape[1:])} of {real.dtype}: pass image_shape={tuple(real.shape[1:])} to "
-                f"the model, or scale the images to [-1, 1]."
+                f"{type(self).__name__} was built for image_shape={self.image_shape}, but the batch holds images of "
+                f"{tuple(real.shape[1:])}: pass image_shape={tuple(real.shape[1:])} to the model."
             )
+        if not real.is_floating_point():
+            raise GANError(f"The batch holds {real.dtype}, not floats: scale the images to [-1, 1], x / 127.5 - 1.")
         if self.num_classes and len(batch) < 2:
             raise GANError(f"{type(self).__name__} needs (images, labels) in each batch: choose data with labels.")
         if len(real) < self.accumulate:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -10,6 +9,8 @@ import torch
 from torch import Tensor
 
 from gan_modules.engine.players import GANError, Terms
+
+MOST_UNCHECKED = 1000  # moves
 
 
 class Move(NamedTuple):
@@ -21,20 +22,21 @@ class Move(NamedTuple):
 
 
 class Ledger:
-    """The last moves played and the check that their losses are finite.
+    """The last moves played and the check that their losses are finite."""
 
-    Args:
-        length: Moves to keep at most; older ones are forgotten unseen.
-    """
-
-    def __init__(self, length: int = 2000) -> None:
-        self._unchecked: deque[Move] = deque(maxlen=length)
+    def __init__(self) -> None:
+        self._unchecked: list[Move] = []
         self._latest: dict[str, Move] = {}
 
     def enter(self, move: Move) -> None:
         """Add a move's terms, without looking at them."""
         self._unchecked.append(move)
         self._latest[move.player] = move
+
+    @property
+    def full(self) -> bool:
+        """Whether so many moves are unchecked that they should be looked at."""
+        return len(self._unchecked) >= MOST_UNCHECKED
 
     def check(self, mean: Callable[[Tensor], Tensor] = lambda values: values) -> None:
         """Look at all moves since the last check.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import torch
 from lightning.pytorch import LightningModule
@@ -71,8 +71,9 @@ class Loadable(LightningModule):
             raise GANError(
                 f"'{checkpoint_path}' holds a {found.__name__}: load it as {found.__name__}, not {cls.__name__}."
             )
-        model = found(**(hyper_parameters(checkpoint) | overrides))
-        model.strict_loading = strict
+        model = _build(
+            found, hyper_parameters(checkpoint) | overrides, checkpoint["state_dict"], strict, checkpoint_path
+        )
         model.on_load_checkpoint(checkpoint)
         model.load_state_dict(checkpoint["state_dict"], strict=strict)
         return model.to(map_location) if isinstance(map_location, str | torch.device) else model
@@ -128,14 +129,34 @@ class Loadable(LightningModule):
         found = find_class(metadata.get("class", class_path(cls)), Loadable)
         if not issubclass(found, cls):
             raise GANError(f"'{folder}' holds a {found.__name__}: load it as {found.__name__}, not {cls.__name__}.")
-        try:
-            model = found(**options)
-        except TypeError as error:
-            raise GANError(f"'{folder / CONFIG}' does not fit {found.__name__}: {error}.") from error
-        model._check_networks(weights, config)
+        model = _build(found, options, weights, True, folder / CONFIG)
         model.load_state_dict(weights)
         model.images_seen = int(metadata.get("images_seen", 0))
         return model.to(map_location)
+
+
+L = TypeVar("L", bound=Loadable)
+
+
+def _build(
+    cls: type[L], arguments: dict[str, Any], weights: Mapping[str, Tensor], strict: bool, source: str | Path
+) -> L:
+    """A model of `cls`, built in earnest only when a weightless one has shown that the file's weights fit it.
+
+    Sizes in a stranger's file so cost no memory.
+    """
+    try:
+        with torch.device("meta"):
+            sketch = cls(**arguments)
+        sketch.strict_loading = strict
+        sketch._check_networks(weights, arguments)
+        model = cls(**arguments)
+    except GANError:
+        raise
+    except (TypeError, ValueError, AttributeError, RuntimeError, OverflowError) as error:
+        raise GANError(f"'{source}' asks for a {cls.__name__} that cannot be built: {error}.") from error
+    model.strict_loading = strict
+    return model
 
 
 def _download(repository: str, revision: str | None) -> Path:

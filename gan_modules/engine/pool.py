@@ -19,7 +19,7 @@ class ImagePool:
         self.size = size
         self._images: list[Tensor] = []
         # on the CPU, and apart from the training's noise: no choice waits for the device, and all can be repeated
-        self._random = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
+        self._random = torch.Generator().manual_seed(int(torch.randint(2**62, (), device="cpu")))
 
     def exchange(self, images: Tensor) -> Tensor:
         """Images ``(N, C, H, W)`` for the discriminator to see instead of these, which carry no graph.

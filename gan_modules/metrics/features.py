@@ -97,7 +97,7 @@ class ClassifierFeatures(nn.Module):
                     num_features=self.num_features,
                 )
             self.network.load_state_dict(state, assign=True)
-        except (KeyError, IndexError, ValueError, RuntimeError) as error:
+        except (KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
             raise GANError(
                 f"{weights} holds no classifier that ClassifierFeatures knows: write one with "
                 f"examples/train_classifier.py."

@@ -75,8 +75,9 @@ def test_two_processes(tmp_path):
     assert Pix2Pix.load_from_checkpoint(tmp_path / "pix2pix.ckpt").images_seen == 16
 
     pools = [torch.load(tmp_path / f"pool_{rank}.pt") for rank in (0, 1)]
-    saved = torch.load(tmp_path / "cyclegan.ckpt", weights_only=True)["image_pool_BtoA"]
-    for rank, pool in enumerate(pools):
-        assert torch.equal(saved["images"][rank], pool["images"])
-        assert torch.equal(saved["random"][rank], pool["random"])
+    processes = torch.load(tmp_path / "cyclegan.ckpt", weights_only=True)["gan_modules"]["processes"]
+    for pool, process in zip(pools, processes, strict=True):
+        saved = process["memory"]["image_pool_BtoA"]
+        assert torch.equal(saved["images"], pool["images"])
+        assert torch.equal(saved["random"], pool["random"])
     assert not torch.equal(pools[0]["images"], pools[1]["images"])
