@@ -21,7 +21,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.plugins.precision import HalfPrecision
 from lightning.pytorch.strategies import ModelParallelStrategy
 from lightning.pytorch.trainer.states import TrainerFn
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -243,7 +243,7 @@ class GAN(Loadable, ABC):
         warnings.filterwarnings("ignore", ".*no pre-optimization state was saved")
         if isinstance(self.trainer.precision_plugin, HalfPrecision) and not self._in_half_precision:
             self._in_half_precision = True
-            for network in self.children():
+            for network in self._networks():
                 network.register_forward_pre_hook(in_own_precision)
         data = getattr(self.trainer, "datamodule", None)
         shape = getattr(data, "image_shape", self.image_shape)
@@ -260,10 +260,15 @@ class GAN(Loadable, ABC):
                 f"{classes or 'no labels'}: {remedy}."
             )
 
+    def _networks(self) -> Iterator[nn.Module]:
+        """What is called to compute: containers of networks are not."""
+        for child in self.children():
+            yield from child.children() if isinstance(child, nn.ModuleDict | nn.ModuleList) else (child,)
+
     def configure_model(self) -> None:
         """Spread the networks over the processes of a `ModelParallelStrategy`."""
         if isinstance(self.trainer.strategy, ModelParallelStrategy):
-            for network in self.children():
+            for network in self._networks():
                 shard(network, self.trainer.strategy.device_mesh["data_parallel"])
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:

@@ -23,8 +23,9 @@ def shard(network: nn.Module, mesh: DeviceMesh) -> None:
 
 def release(network: nn.Module) -> None:
     """Forget the gathered parameters of a network that has moved, so that its next use gathers the new ones."""
-    if isinstance(network, FSDPModule):
-        network.reshard()
+    for module in network.modules():
+        if isinstance(module, FSDPModule):
+            module.reshard()
 
 
 def is_sharded(tensor: Tensor) -> bool:

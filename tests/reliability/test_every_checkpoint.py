@@ -86,8 +86,8 @@ def bits(game, trainer):
 
 LIMITS = {
     "epochs": {"max_epochs": 2},
-    "rounds": {"max_steps": 6},
-    "rounds, validated in between": {"max_steps": 6, "val_check_interval": 2},
+    "rounds": {"max_steps": 7},
+    "rounds, validated in between": {"max_steps": 7, "val_check_interval": 2},
 }
 
 
