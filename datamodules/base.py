@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
 import torch
 from lightning.pytorch import LightningDataModule
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
-Batch = tuple[Tensor, ...]  # (images, labels), or (images,) where there are no labels
+from .loading import Batch, ShuffleSampler, TrainingLoader
+
+__all__ = ["Batch", "BatchedDataset", "DataError", "ImageDataModule", "ShuffleSampler", "TrainingLoader", "require"]
 
 
 class DataError(ValueError):
@@ -38,37 +38,6 @@ class BatchedDataset(Dataset[Batch], ABC):
     def __getitem__(self, index: int) -> Batch:
         """Return one image or point and, where there is one, its label."""
         return tuple(tensor[0] for tensor in self.__getitems__([index]))
-
-
-class ShuffleSampler(Sampler[int]):
-    """A shuffled order that depends on seed and epoch alone, so a resumed run meets the data it would have met.
-
-    Lightning tells the epoch, as it does for a ``DistributedSampler``. A loop of your own calls ``set_epoch``, or
-    sees the same order in every pass.
-
-    Args:
-        size: Number of samples.
-        seed: Seed of the order.
-    """
-
-    def __init__(self, size: int, seed: int) -> None:
-        self.size = size
-        self.seed = seed
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose order the next pass takes."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return self.size
-
-    def __iter__(self) -> Iterator[int]:
-        # Drawing the epoch's seed from a stream of the run's seed keeps (seed 0, epoch 1) apart from (seed 1, epoch 0).
-        stream = torch.Generator().manual_seed(self.seed)
-        epoch_seed = int(torch.randint(2**62, (self.epoch + 1,), generator=stream)[-1])
-        order = torch.randperm(self.size, generator=torch.Generator().manual_seed(epoch_seed))
-        yield from order.tolist()
 
 
 class ImageDataModule(LightningDataModule, ABC):
@@ -131,7 +100,11 @@ class ImageDataModule(LightningDataModule, ABC):
         """Return the shuffled loader of full batches, since BatchNorm and penalties need them full."""
         self.setup("fit")
         train_set = self.splits[0]
-        return self._loader(train_set, ShuffleSampler(len(train_set), self.seed))
+        if self.trainer and self.trainer.overfit_batches:  # type: ignore[attr-defined]
+            return self._loader(train_set)  # the same few batches again and again, in order
+        # None outside a fit, and where there is one process
+        share = (self.trainer and self.trainer.distributed_sampler_kwargs) or {}
+        return TrainingLoader(train_set, ShuffleSampler(len(train_set), self.seed, **share), **self._options())
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Return the loader of the whole validation set, in a fixed order."""
@@ -145,17 +118,18 @@ class ImageDataModule(LightningDataModule, ABC):
         """Return the loader of the whole test set, in a fixed order."""
         return self.test_dataloader()
 
-    def _loader(self, dataset: BatchedDataset, sampler: ShuffleSampler | None = None) -> DataLoader[Batch]:
-        return DataLoader(
-            dataset,
-            batch_size=self.batch_size,
-            sampler=sampler,
-            drop_last=sampler is not None,
-            num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0,
-            pin_memory=torch.cuda.is_available(),
-            collate_fn=_as_is,
-        )
+    def _loader(self, dataset: BatchedDataset) -> DataLoader[Batch]:
+        # its own source of the workers' seeds: a validation draws nothing from the training's noise
+        return DataLoader(dataset, generator=torch.Generator(), **self._options())
+
+    def _options(self) -> dict[str, Any]:
+        return {
+            "batch_size": self.batch_size,
+            "num_workers": self.num_workers,
+            "persistent_workers": self.num_workers > 0,
+            "pin_memory": torch.cuda.is_available(),
+            "collate_fn": _as_is,
+        }
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Turn uint8 images into float32 in [-1, 1]; floats and labels stay as they are."""

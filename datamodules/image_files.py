@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
 from typing import Literal
 
@@ -28,6 +29,10 @@ class ImageFiles(BatchedDataset):
         channels: 1 (grey), 3 (RGB) or 4 (RGBA).
         crop: What to keep of an image whose proportions differ; see ``fit``.
         flip: Whether to mirror every second image, at random.
+        skip_unreadable: Whether the next readable image takes the place of one that cannot be read.
+
+    Attributes:
+        unreadable: Which files have been found unreadable so far ``(len(paths),)`` bool, by any worker.
     """
 
     def __init__(
@@ -39,6 +44,7 @@ class ImageFiles(BatchedDataset):
         channels: int = 3,
         crop: Crop = "center",
         flip: bool = False,
+        skip_unreadable: bool = False,
     ) -> None:
         self.paths = paths
         self.labels = labels
@@ -46,16 +52,33 @@ class ImageFiles(BatchedDataset):
         self.channels = channels
         self.crop = crop
         self.flip = flip
+        self.skip_unreadable = skip_unreadable
+        self.unreadable = torch.zeros(len(paths), dtype=torch.bool).share_memory_()  # type: ignore[no-untyped-call]
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitems__(self, indices: list[int]) -> Batch:
-        images = torch.stack([self._image(self.paths[index]) for index in indices])
-        return (images,) if self.labels is None else (images, self.labels[indices])
+        files = [self._read(index) for index in indices]
+        images = torch.stack([self._pixels(image) for image, _ in files])
+        return (images,) if self.labels is None else (images, self.labels[[index for _, index in files]])
 
-    def _image(self, path: str) -> Tensor:
-        image = fit(read_image(path, self.channels), self.size, self.crop)
+    def _read(self, index: int) -> tuple[Image.Image, int]:
+        """The file's image, or the next one's that can be read, and its index."""
+        for candidate in [*range(index, len(self)), *range(index)]:
+            if self.unreadable[candidate]:
+                continue
+            try:
+                return read_image(self.paths[candidate], self.channels), candidate
+            except DataError as error:
+                if not self.skip_unreadable:
+                    raise
+                self.unreadable[candidate] = True
+                warnings.warn(f"{error} The next image takes its place.", stacklevel=2)
+        raise DataError("No image of the set can be read: is its disk still there?")
+
+    def _pixels(self, image: Image.Image) -> Tensor:
+        image = fit(image, self.size, self.crop)
         if self.flip and torch.rand(()) < 0.5:
             image = ImageOps.mirror(image)
         pixels = np.array(image).reshape(*self.size, self.channels)

@@ -28,6 +28,8 @@ class ImageFolderDataModule(ImageDataModule):
         crop: What to keep of an image whose proportions differ: "center" and "random" cut the largest window that fits
             (validation always takes the centre), "stretch" keeps everything and loses the proportions.
         horizontal_flip: Whether to mirror every second training image, at random.
+        skip_unreadable: Whether to put the next image in the place of one that cannot be read, with a warning, and
+            count them at the end, instead of stopping.
         val_fraction: Share of the images kept for validation.
         batch_size: Images that one move of a player sees, in each process.
         num_workers: Processes that load data besides the main one.
@@ -51,6 +53,7 @@ class ImageFolderDataModule(ImageDataModule):
         num_classes: int = 0,
         crop: Crop = "center",
         horizontal_flip: bool = False,
+        skip_unreadable: bool = False,
         val_fraction: float = 0.1,
         batch_size: int = 64,
         num_workers: int = 4,
@@ -68,6 +71,7 @@ class ImageFolderDataModule(ImageDataModule):
         self.channels = channels
         self.crop: Crop = crop
         self.horizontal_flip = horizontal_flip
+        self.skip_unreadable = skip_unreadable
         self.val_fraction = val_fraction
         self._num_classes = num_classes
 
@@ -91,12 +95,37 @@ class ImageFolderDataModule(ImageDataModule):
         def subset(rows: Tensor, crop: Crop, flip: bool) -> ImageFiles:
             paths = [os.path.join(self.folder, names[row]) for row in rows.tolist()]
             of_rows = None if labels is None else labels[rows]
-            return ImageFiles(paths, of_rows, self.image_size, channels=self.channels, crop=crop, flip=flip)
+            return ImageFiles(
+                paths,
+                of_rows,
+                self.image_size,
+                channels=self.channels,
+                crop=crop,
+                flip=flip,
+                skip_unreadable=self.skip_unreadable,
+            )
 
         generator = torch.Generator().manual_seed(self.seed)
         train, val = split_indices(len(names), self.val_fraction, generator)
         val_set = subset(val, "center" if self.crop == "random" else self.crop, flip=False)
         return subset(train, self.crop, self.horizontal_flip), val_set, val_set
+
+    @property
+    def skipped(self) -> list[str]:
+        """The files that this process could not read so far."""
+        loaded = self.__dict__.get("splits", ())
+        return sorted(
+            path
+            for split in set(loaded)
+            if isinstance(split, ImageFiles)
+            for path, unreadable in zip(split.paths, split.unreadable.tolist(), strict=True)
+            if unreadable
+        )
+
+    def teardown(self, stage: str) -> None:
+        """Count the images that were skipped."""
+        if skipped := self.skipped:
+            print(f"Skipped {len(skipped)} unreadable images: {', '.join(skipped[:5])}{', …' * (len(skipped) > 5)}")
 
     def _labels(self, names: list[str]) -> Tensor:
         classes = sorted({name.split("/")[0] for name in names if "/" in name})

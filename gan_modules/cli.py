@@ -114,10 +114,11 @@ class CommandLine(LightningCLI):
     def after_fit(self) -> None:
         """Say what the run has left, and where."""
         trainer = self.trainer
+        folder = trainer.log_dir or trainer.default_root_dir  # which the first process tells the others
         if not trainer.is_global_zero:
             return
         scores = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
-        print(f"\nPlayed {trainer.global_step} rounds; everything is in {trainer.log_dir or trainer.default_root_dir}")
+        print(f"\nPlayed {trainer.global_step} rounds; everything is in {folder}")
         for name, value in scores.items():
             print(f"  {name:<12} {value:.4g}")
         if isinstance(saver := trainer.checkpoint_callback, ModelCheckpoint):

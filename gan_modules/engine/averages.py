@@ -7,6 +7,8 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from gan_modules.engine.sharding import is_sharded
+
 RAMP_UP = 0.05  # share of the images seen so far that the half-life may not exceed (arXiv:2006.06676)
 
 
@@ -33,13 +35,20 @@ class MovingAverages:
         self._pairs.append((average, network))
         return average
 
+    def tensor_ids(self) -> set[int]:
+        """The `id` of each averaged tensor."""
+        return {id(t) for average, _ in self._pairs for t in (*average.parameters(), *average.buffers())}
+
     def prepare(self) -> None:
         """Look up the tensors once, when the networks are on their device for good."""
         self._tensors = []
         for average, network in self._pairs:
             ours, theirs = ([*module.parameters(), *module.buffers()] for module in (average, network))
-            floating = [i for i, tensor in enumerate(theirs) if tensor.is_floating_point()]
-            self._tensors.append(([ours[i] for i in floating], [theirs[i].detach() for i in floating]))
+            pairs = [(own, new.detach()) for own, new in zip(ours, theirs, strict=True) if new.is_floating_point()]
+            for sharded in (True, False):  # which do not mix in one operation
+                group = [pair for pair in pairs if is_sharded(pair[0]) is sharded]
+                if group:
+                    self._tensors.append(([own for own, _ in group], [new for _, new in group]))
 
     @torch.no_grad()
     def update(self, images_seen: int) -> None:
@@ -48,4 +57,4 @@ class MovingAverages:
         weight = 1.0 - 0.5 ** ((images_seen - self.images_averaged) / half_life) if half_life else 1.0
         self.images_averaged = images_seen
         for ours, theirs in self._tensors:
-            torch._foreach_lerp_(ours, theirs, weight)
+            torch._foreach_lerp_(ours, [new.to(own.dtype) for own, new in zip(ours, theirs, strict=True)], weight)

@@ -1,11 +1,17 @@
-"""Checkpoint files: read without executing what they hold, and never mistaken for another class."""
+"""Checkpoint files: whole or not there at all, read without executing them, never mistaken for another class."""
 
 from __future__ import annotations
 
+import os
+import tempfile
+import zipfile
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 import gan_modules
 from gan_modules.engine.players import GANError
@@ -13,26 +19,100 @@ from gan_modules.engine.players import GANError
 KEY = "gan_modules"  # where a checkpoint says which class made it and how far its game had come
 
 
-def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
-    """The checkpoint at `path`, as tensors and plain values.
+class CheckpointFiles(TorchCheckpointIO):
+    """Lightning's checkpoint files, written atomically and read without executing what they hold."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Write the checkpoint, so that at any moment either the old file or the whole new one is there.
+
+        Raises:
+            GANError: If the disk is full or refuses; what was there before is kept.
+        """
+        if "://" in str(path):  # a remote store has its own transactions
+            super().save_checkpoint(checkpoint, path, storage_options)
+            return
+        write_atomically(Path(path), lambda file: torch.save(checkpoint, file))
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any = "cpu", weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """See `read_checkpoint`; `weights_only` has no effect, since nothing else is ever read."""
+        if "://" in str(path):
+            return super().load_checkpoint(path, map_location, weights_only=True)
+        return read_checkpoint(path)
+
+
+def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+    """Let `write` fill a new file beside `path`, and put it in its place when it is safe on the disk.
 
     Raises:
-        GANError: If the file is missing, damaged, or not a checkpoint of this library.
+        GANError: If it could not be written; what was there before is kept.
+    """
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+            temporary = file.name
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except (OSError, RuntimeError) as error:  # torch.save wraps what the disk says
+        said = error if isinstance(error, OSError) else error.__context__ or error
+        reason = getattr(said, "strerror", None) or str(said).splitlines()[0]
+        raise GANError(
+            f"'{path}' could not be written ({reason}): make room or choose another place; what was saved before is "
+            f"untouched."
+        ) from error
+    finally:
+        if temporary is not None:
+            with suppress(FileNotFoundError):
+                os.unlink(temporary)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """The checkpoint at `path`, as tensors on the CPU and plain values.
+
+    Raises:
+        GANError: If the file is missing, damaged, or not a checkpoint of this library; it names the newest readable
+            checkpoint beside a damaged one.
     """
     path = Path(path)
     if not path.is_file():
         raise GANError(f"There is no checkpoint at '{path}': check the path.")
-    try:
-        checkpoint = torch.load(path, map_location=map_location, weights_only=True)
-    except Exception as error:
-        # torch raises RuntimeError, EOFError, UnpicklingError, … for one thing: these bytes are no such checkpoint
+    if path.suffix == ".safetensors":
+        raise GANError(f"'{path}' holds weights alone: load its folder by from_pretrained.")
+    checkpoint = _contents(path, "cpu")
+    if checkpoint is None:
+        others = sorted(path.parent.glob("*.ckpt"), key=lambda other: other.stat().st_mtime, reverse=True)
+        whole = next((other for other in others if other != path and _contents(other, "meta") is not None), None)
+        remedy = f"the one before it, '{whole}', is whole" if whole else "there is no other beside it"
         raise GANError(
             f"'{path}' cannot be read as a checkpoint: it is damaged, cut short, or holds more than tensors and plain "
-            f"values; use an earlier one, such as 'last.ckpt' of the same run."
-        ) from error
+            f"values; {remedy}."
+        )
     if not isinstance(checkpoint, dict) or KEY not in checkpoint or "state_dict" not in checkpoint:
         raise GANError(f"'{path}' was not written by a model of gan_modules: pass a checkpoint that fit has saved.")
     return checkpoint
+
+
+def _contents(path: Path, device: str) -> Any:
+    """What the file holds; `None` if it is damaged or would execute something."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            if file.testzip() is not None:  # torch.load does not look at the checksums
+                return None
+        return torch.load(path, map_location=device, weights_only=True)
+    except Exception:
+        # RuntimeError, EOFError, BadZipFile, UnpicklingError, … for one thing: these bytes are no such checkpoint
+        return None
 
 
 def hyper_parameters(checkpoint: dict[str, Any]) -> dict[str, Any]:
@@ -49,7 +129,7 @@ def class_path(cls: type) -> str:
 def find_class(name: str, base: type) -> type:
     """The class called `name` among this library's and those of the user that have been imported.
 
-    A checkpoint may come from a stranger, so its word never leads to an import.
+    A checkpoint may come from a stranger, so its word never leads to any other import.
 
     Raises:
         GANError: If no such class has been imported.

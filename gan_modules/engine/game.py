@@ -8,25 +8,43 @@ then the generator move; WGAN's is five turns, of which the last also moves the 
 
 from __future__ import annotations
 
+import math
+import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from pathlib import Path
 from typing import Any, Self, cast
 
 import torch
-from lightning.pytorch import LightningModule
+from lightning.pytorch import Callback
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+from lightning.pytorch.plugins.precision import HalfPrecision
+from lightning.pytorch.strategies import ModelParallelStrategy
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from gan_modules.engine.averages import MovingAverages
-from gan_modules.engine.checkpoints import KEY, class_path, find_class, hyper_parameters, read_checkpoint
+from gan_modules.engine.checkpoints import KEY, CheckpointFiles, class_path, hyper_parameters
+from gan_modules.engine.faults import StopOnRequest, check_weights, told_of_lost_processes
 from gan_modules.engine.ledger import Ledger, Move
+from gan_modules.engine.loading import Loadable
 from gan_modules.engine.players import GANError, Player, Terms
+from gan_modules.engine.resume import (
+    Stateful,
+    begin_next_epoch,
+    of_every_process,
+    own_share,
+    random_state,
+    reopen_epoch,
+    restore_random_state,
+)
+from gan_modules.engine.scaling import Scalers, in_own_precision
+from gan_modules.engine.sharding import is_sharded, release, shard
 
 
-class GAN(LightningModule, ABC):
+class GAN(Loadable, ABC):
     """The alternating game under manual optimization; a family says who plays, in what order, and with what.
 
     Args:
@@ -54,9 +72,9 @@ class GAN(LightningModule, ABC):
         super().__init__()
         if accumulate < 1:
             raise GANError(f"accumulate={accumulate} must be at least 1: it is the number of parts of a batch.")
-        if ema_half_life < 0:
+        if not 0 <= ema_half_life < math.inf:
             raise GANError(f"ema_half_life={ema_half_life} must be a number of images, or 0 for no average.")
-        if clip_norm is not None and clip_norm <= 0:
+        if clip_norm is not None and not 0 < clip_norm < math.inf:
             raise GANError(f"clip_norm={clip_norm} must be above 0, or left out for no clipping.")
         self.automatic_optimization = False
         self.image_shape = tuple(image_shape)
@@ -67,6 +85,10 @@ class GAN(LightningModule, ABC):
         self._turns_taken = 0  # in the round being played
         self._averages = MovingAverages(ema_half_life)
         self._ledger = Ledger()
+        self._in_half_precision = False
+        self._to_continue: dict[str, Any] | None = None  # the game of the checkpoint that the fit goes on from
+        # What else the game remembers, in each process its own: image pools, controllers; checkpoints hold it
+        self.memory: dict[str, Stateful] = {}
 
     # ---- What a family says --------------------------------------------------------------------------------------
 
@@ -94,6 +116,10 @@ class GAN(LightningModule, ABC):
             name: [p for p in player.network.parameters() if p.requires_grad] for name, player in self._players.items()
         }
         optimizers = {name: player.optimizer(self._trainable[name]) for name, player in self._players.items()}
+        for name, optimizer in optimizers.items():
+            rates = [group["lr"] for group in optimizer.param_groups]
+            if not all(math.isfinite(rate) for rate in rates):
+                raise GANError(f"The {name}'s learning rate is {rates[0]}: it must be a finite number.")
         schedules = [
             LambdaLR(optimizers[name], player.schedule) for name, player in self._players.items() if player.schedule
         ]
@@ -125,19 +151,21 @@ class GAN(LightningModule, ABC):
         total: Terms = {}
         # DDP's own synchronisation expects every parameter in every backward, which no game can give
         unsynchronised = getattr(strategy, "block_backward_sync", nullcontext)
-        with self._only_moving(name), unsynchronised():
-            for part, share in parts:
-                terms = player.objective(part)
-                self.manual_backward(cast(Tensor, sum(terms.values())) * share)
-                total = {term: total.get(term, 0) + value.detach() * share for term, value in terms.items()}
-        self._ledger.enter(Move(self.trainer.global_step, name, total))
-        if self.device.type == "cpu" and self.trainer.world_size == 1:
-            self._ledger.check()  # costs nothing here; elsewhere it would wait for the device, or for other ranks
-        self._average_gradients(name)
-        if counted:
-            optimizer.step()  # the one step of a round that Lightning counts
-        else:
-            strategy.optimizer_step(optimizer.optimizer, closure=_nothing)
+        with self._scalers.of(name):
+            with self._only_moving(name), unsynchronised():
+                for part, share in parts:
+                    terms = player.objective(part)
+                    self.manual_backward(cast(Tensor, sum(terms.values())) * share)
+                    total = {term: total.get(term, 0) + value.detach() * share for term, value in terms.items()}
+            self._ledger.enter(Move(self.trainer.global_step, name, total))
+            if self.device.type == "cpu" and self.trainer.world_size == 1:
+                self._ledger.check()  # costs nothing here; elsewhere it would wait for the device, or for other ranks
+            self._average([p.grad for p in self._trainable[name] if p.grad is not None])
+            if counted:
+                optimizer.step()  # the one step of a round that Lightning counts
+            else:
+                strategy.optimizer_step(optimizer.optimizer, closure=_nothing)
+        release(player.network)
         self.on_moved(name)
 
     @contextmanager
@@ -152,44 +180,67 @@ class GAN(LightningModule, ABC):
             for parameter in resting:
                 parameter.requires_grad_(True)
 
-    def _average_gradients(self, name: str) -> None:
-        """The mean of a player's gradient over all processes, in one message."""
-        if self.trainer.world_size == 1:
+    def _average(self, tensors: list[Tensor]) -> None:
+        """Replace tensors by their mean over all processes, in one message."""
+        if self.trainer.world_size == 1 or not tensors or is_sharded(tensors[0]):  # shards come averaged already
             return
-        gradients = [p.grad for p in self._trainable[name] if p.grad is not None]
-        flat = torch.cat([gradient.flatten() for gradient in gradients])
-        flat = cast(Tensor, self.trainer.strategy.reduce(flat, reduce_op="mean"))
-        for gradient, mean in zip(gradients, torch.split(flat, [g.numel() for g in gradients]), strict=True):
-            gradient.copy_(mean.view_as(gradient))
+        means = self._mean(torch.cat([tensor.flatten() for tensor in tensors]))
+        for tensor, mean in zip(tensors, torch.split(means, [t.numel() for t in tensors]), strict=True):
+            tensor.copy_(mean.view_as(tensor))
+
+    def _mean(self, values: Tensor) -> Tensor:
+        """The mean over all processes, where a fit has several."""
+        if self._trainer is None or self.trainer.world_size == 1:
+            return values
+        with told_of_lost_processes():
+            return cast(Tensor, self.trainer.strategy.reduce(values, reduce_op="mean"))
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Clip the moving player's gradient, which by now is unscaled."""
+        """Clip the moving player's gradient, once it is unscaled."""
         if self.clip_norm is not None:
+            self._scalers.unscale(optimizer)
             torch.nn.utils.clip_grad_norm_(optimizer.param_groups[0]["params"], self.clip_norm)
 
     def _close_round(self) -> None:
         for scheduler in self._schedulers:
             scheduler.step()
+        for player in self._players.values():
+            release(player.network)
+        with torch.no_grad():
+            self._average(self._statistics)
         self._averages.update(self.images_seen)
         if self.trainer.global_step % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
-            self._ledger.check()
+            self._ledger.check(self._mean)
             self._log_losses()
 
     def _log_losses(self) -> None:
         """To the loggers directly: `self.log` would cost a fifth of a millisecond a value in every step."""
-        losses = self._ledger.latest()
+        losses = self._ledger.latest(self._mean)
         self.log_dict(losses, prog_bar=True, logger=False)
         for logger in self.trainer.loggers:
             logger.log_metrics(losses | {"images_seen": self.images_seen}, step=self.trainer.global_step - 1)
 
     # ---- Before, between and after ---------------------------------------------------------------------------------
 
+    def configure_callbacks(self) -> list[Callback]:
+        """What every fit needs."""
+        return [StopOnRequest()]
+
     def setup(self, stage: str) -> None:
-        """Compare the model with the data before anything is computed.
+        """Compare the model with the data before anything is computed, and see that checkpoints are safe.
 
         Raises:
             GANError: If they disagree, naming both sides and the argument to pass.
         """
+        strategy = self.trainer.strategy
+        if type(strategy.checkpoint_io) is TorchCheckpointIO:  # else the user has chosen one
+            strategy.checkpoint_io = CheckpointFiles()
+        # ModelCheckpoint's advice to save what was before the step; here it is what is after the round that counts
+        warnings.filterwarnings("ignore", ".*no pre-optimization state was saved")
+        if isinstance(self.trainer.precision_plugin, HalfPrecision) and not self._in_half_precision:
+            self._in_half_precision = True
+            for network in self.children():
+                network.register_forward_pre_hook(in_own_precision)
         data = getattr(self.trainer, "datamodule", None)
         shape = getattr(data, "image_shape", self.image_shape)
         if tuple(shape) != self.image_shape:
@@ -204,6 +255,23 @@ class GAN(LightningModule, ABC):
                 f"{type(self).__name__} was built for num_classes={self.num_classes}, but {type(data).__name__} has "
                 f"{classes or 'no labels'}: {remedy}."
             )
+
+    def configure_model(self) -> None:
+        """Spread the networks over the processes of a `ModelParallelStrategy`."""
+        if isinstance(self.trainer.strategy, ModelParallelStrategy):
+            for network in self.children():
+                shard(network, self.trainer.strategy.device_mesh["data_parallel"])
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Move and convert everything, but never narrow the averages: half precision would lose their small steps."""
+        averaged = self._averages.tensor_ids()
+
+        def carefully(tensor: Tensor) -> Tensor:
+            result = fn(tensor)
+            narrowed = id(tensor) in averaged and result.dtype.itemsize < tensor.dtype.itemsize
+            return tensor.to(result.device) if narrowed else result
+
+        return cast(Self, super()._apply(carefully, recurse))  # type: ignore[no-untyped-call]
 
     def _check_batch(self, batch: Sequence[Tensor]) -> None:
         real = batch[0]
@@ -225,9 +293,34 @@ class GAN(LightningModule, ABC):
         self._optimizers = dict(zip(self._players, listed, strict=True))
         schedulers = self.lr_schedulers() or []
         self._schedulers = cast(list[LambdaLR], schedulers if isinstance(schedulers, list) else [schedulers])
+        self._scalers = Scalers(self.trainer.precision_plugin, self._players)
+        # What BatchNorm has seen; each process sees other images
+        self._statistics = [
+            buffer
+            for player in self._players.values()
+            for buffer in player.network.buffers()
+            if buffer.is_floating_point()
+        ]
         self._averages.prepare()
-        if self.global_rank:
-            torch.manual_seed(torch.initial_seed() + self.global_rank)
+        if self._to_continue is not None:
+            begin_next_epoch(self.trainer)
+            self._continue(self._to_continue)
+            self._to_continue = None
+        else:
+            if self.trainer.global_step == 0:
+                self._turns_taken = 0
+            if self.global_rank:
+                torch.manual_seed(torch.initial_seed() + self.global_rank)
+
+    def _continue(self, state: dict[str, Any]) -> None:
+        self._turns_taken = state["turns_taken"]
+        self._ledger.load_state_dict(state["ledger"], self.device)
+        self._scalers.load_state_dict(state["scalers"])
+        own = own_share(state["processes"], self.global_rank, self.trainer.world_size)
+        if own is not None:
+            for name, thing in self.memory.items():
+                thing.load_state_dict(own["memory"][name])
+            restore_random_state(own["random"], self.device)
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Nothing by itself: callbacks score what `sample` gives."""
@@ -237,12 +330,21 @@ class GAN(LightningModule, ABC):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the class and how far the game has come; refuse to save weights that are no longer finite."""
-        self._ledger.check()
+        self._ledger.check(self._mean)
+        check_weights(checkpoint["state_dict"])
         checkpoint[KEY] = {
             "class": class_path(type(self)),
             "images_seen": self.images_seen,
             "images_averaged": self._averages.images_averaged,
             "turns_taken": self._turns_taken,
+            "ledger": self._ledger.state_dict(),
+            "scalers": self._scalers.state_dict() if hasattr(self, "_scalers") else {},
+            "processes": of_every_process(
+                {
+                    "random": random_state(self.device),
+                    "memory": {name: thing.state_dict() for name, thing in self.memory.items()},
+                }
+            ),
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -257,56 +359,12 @@ class GAN(LightningModule, ABC):
                 f"The checkpoint was made by {state['class']}, not by {class_path(type(self))}: use that class, or "
                 f"another checkpoint."
             )
-        self._check_networks(checkpoint)
+        self._check_networks(checkpoint["state_dict"], hyper_parameters(checkpoint))
         self.images_seen = state["images_seen"]
         self._averages.images_averaged = state["images_averaged"]
-        self._turns_taken = state["turns_taken"]
-
-    def _check_networks(self, checkpoint: dict[str, Any]) -> None:
-        ours, theirs = self.state_dict(), checkpoint["state_dict"]
-        names = ours.keys() | theirs.keys() if self.strict_loading else ours.keys() & theirs.keys()
-        if all(name in ours and name in theirs and ours[name].shape == theirs[name].shape for name in names):
-            return
-        made, here = (
-            {name: list(value) if isinstance(value, tuple) else value for name, value in arguments.items()}
-            for arguments in (hyper_parameters(checkpoint), self.hparams)
-        )
-        differing = [
-            f"{name}={made.get(name, 'its default')}, not {here.get(name, 'its default')}"
-            for name in made | here
-            if not name.startswith("_") and made.get(name) != here.get(name)
-        ]
-        raise GANError(
-            f"The checkpoint's networks do not fit this {type(self).__name__}: it was made with "
-            f"{' and '.join(differing) or 'another version of the networks'}; pass the same, or another checkpoint."
-        )
-
-    @classmethod
-    def load_from_checkpoint(  # type: ignore[override]  # Lightning's own would rebuild `cls`, whatever made the file
-        cls, checkpoint_path: str | Path, map_location: Any = "cpu", strict: bool = True, **overrides: Any
-    ) -> Self:
-        """The model that a checkpoint holds, of the class that made it: ``GAN.load_from_checkpoint`` finds it.
-
-        Args:
-            checkpoint_path: A file saved by `Trainer` or the CLI.
-            map_location: Device to load to.
-            strict: Whether the tensors' names must all match.
-            **overrides: Hyper-parameters to replace.
-
-        Raises:
-            GANError: If the file is damaged, or made by a class that is not `cls` or a part of its family.
-        """
-        checkpoint = read_checkpoint(checkpoint_path, map_location)
-        found = find_class(checkpoint[KEY]["class"], GAN)
-        if not issubclass(found, cls):
-            raise GANError(
-                f"'{checkpoint_path}' holds a {found.__name__}: load it as {found.__name__}, not {cls.__name__}."
-            )
-        model = found(**(hyper_parameters(checkpoint) | overrides))
-        model.strict_loading = strict
-        model.on_load_checkpoint(checkpoint)
-        model.load_state_dict(checkpoint["state_dict"], strict=strict)
-        return model.to(map_location) if isinstance(map_location, str | torch.device) else model
+        if self._trainer is not None and self.trainer.state.fn == TrainerFn.FITTING:
+            reopen_epoch(checkpoint["loops"]["fit_loop"])
+            self._to_continue = state  # when everything else that draws random numbers has been set up
 
 
 def _nothing() -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -35,8 +36,11 @@ class Ledger:
         self._unchecked.append(move)
         self._latest[move.player] = move
 
-    def check(self) -> None:
+    def check(self, mean: Callable[[Tensor], Tensor] = lambda values: values) -> None:
         """Look at all moves since the last check.
+
+        Args:
+            mean: Of values over all processes, which then all raise together.
 
         Raises:
             GANError: If a term is not finite, naming the first such player, term and round.
@@ -45,20 +49,35 @@ class Ledger:
         self._unchecked.clear()
         if not moves:
             return
-        finite = torch.isfinite(torch.stack([value for *_, value in moves]))
+        values = mean(torch.stack([value for *_, value in moves]))
+        finite = torch.isfinite(values)
         if finite.all():
             return
-        move, term, value = moves[int(finite.logical_not().nonzero()[0])]
+        first = int(finite.logical_not().nonzero()[0])
+        move, term, _ = moves[first]
         raise GANError(
-            f"The {move.player}'s loss term '{term}' became {value.item()} in round {move.round}: training "
+            f"The {move.player}'s loss term '{term}' became {values[first].item()} in round {move.round}: training "
             f"stopped, the last checkpoint is untouched; try a lower learning rate, clip_norm=1.0 or precision 32."
         )
 
-    def latest(self) -> dict[str, float]:
-        """Each player's newest terms and their sum, as ``player/term`` and ``player/loss``."""
+    def state_dict(self) -> dict[str, Any]:
+        """Each player's newest move, which may be logged after the run went on, as plain values."""
+        return {
+            name: (move.round, {term: value.item() for term, value in move.terms.items()})
+            for name, move in self._latest.items()
+        }
+
+    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
+        """Take up those moves, on the device where further ones will be."""
+        for name, (round, values) in state.items():
+            terms = {term: torch.tensor(value, device=device) for term, value in values.items()}
+            self._latest[name] = Move(round, name, terms)
+
+    def latest(self, mean: Callable[[Tensor], Tensor] = lambda values: values) -> dict[str, float]:
+        """Each player's newest terms and their sum, as ``player/term`` and ``player/loss``; see `check` for `mean`."""
         named: dict[str, Tensor] = {}
         for player, move in self._latest.items():
             named[f"{player}/loss"] = torch.stack(list(move.terms.values())).sum()
             if len(move.terms) > 1:
                 named |= {f"{player}/{term}": value for term, value in move.terms.items()}
-        return dict(zip(named, torch.stack(list(named.values())).tolist(), strict=True))  # one wait for all
+        return dict(zip(named, mean(torch.stack(list(named.values()))).tolist(), strict=True))  # one wait for all

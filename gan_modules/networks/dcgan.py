@@ -5,7 +5,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from gan_modules.networks.common import count_doublings
+from gan_modules.networks.common import check_sizes, count_doublings
 
 
 class DCGANGenerator(nn.Module):
@@ -27,6 +27,7 @@ class DCGANGenerator(nn.Module):
 
     def __init__(self, image_shape: Sequence[int], latent_dim: int = 100, base_channels: int = 128) -> None:
         super().__init__()
+        check_sizes("DCGANGenerator", image_shape, latent_dim=latent_dim, base_channels=base_channels)
         widths = _widths("DCGANGenerator", image_shape, base_channels)[::-1]
         layers: list[nn.Module] = [
             nn.ConvTranspose2d(latent_dim, widths[0], 4, bias=False),
@@ -67,6 +68,7 @@ class DCGANDiscriminator(nn.Module):
 
     def __init__(self, image_shape: Sequence[int], base_channels: int = 128) -> None:
         super().__init__()
+        check_sizes("DCGANDiscriminator", image_shape, base_channels=base_channels)
         widths = _widths("DCGANDiscriminator", image_shape, base_channels)
         layers: list[nn.Module] = [
             nn.Conv2d(image_shape[0], widths[0], 4, stride=2, padding=1),

@@ -7,6 +7,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from gan_modules.networks.common import check_sizes
+
 
 class MLPGenerator(nn.Module):
     """Generator of fully connected ReLU layers (1406.2661), conditional if there are classes (1411.1784).
@@ -34,6 +36,7 @@ class MLPGenerator(nn.Module):
         num_classes: int = 0,
     ) -> None:
         super().__init__()
+        check_sizes("MLPGenerator", image_shape, latent_dim=latent_dim, hidden_dim=hidden_dim)
         self.image_shape = tuple(image_shape)
         self.embedding = nn.Embedding(num_classes, num_classes) if num_classes else None
         widths = [latent_dim + num_classes, *[hidden_dim] * num_layers, math.prod(image_shape)]
@@ -69,6 +72,7 @@ class MLPDiscriminator(nn.Module):
         self, image_shape: Sequence[int], hidden_dim: int = 512, num_layers: int = 3, num_classes: int = 0
     ) -> None:
         super().__init__()
+        check_sizes("MLPDiscriminator", image_shape, hidden_dim=hidden_dim)
         self.embedding = nn.Embedding(num_classes, num_classes) if num_classes else None
         widths = [math.prod(image_shape) + num_classes, *[hidden_dim] * num_layers, 1]
         self.layers = _perceptron(widths, nn.LeakyReLU(0.2))

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gan_modules.networks.common import count_doublings
+from gan_modules.networks.common import check_sizes, count_doublings
 
 
 class ResNetGenerator(nn.Module):
@@ -31,6 +31,7 @@ class ResNetGenerator(nn.Module):
 
     def __init__(self, image_shape: Sequence[int], latent_dim: int = 128, base_channels: int = 128) -> None:
         super().__init__()
+        check_sizes("ResNetGenerator", image_shape, latent_dim=latent_dim, base_channels=base_channels)
         doublings = count_doublings("ResNetGenerator", image_shape)
         self.project = nn.Linear(latent_dim, base_channels * 4 * 4)
         nn.init.xavier_uniform_(self.project.weight)
@@ -64,6 +65,7 @@ class ResNetDiscriminator(nn.Module):
 
     def __init__(self, image_shape: Sequence[int], base_channels: int = 128) -> None:
         super().__init__()
+        check_sizes("ResNetDiscriminator", image_shape, base_channels=base_channels)
         halvings = max(1, count_doublings("ResNetDiscriminator", image_shape) - 1)
         self.blocks = nn.Sequential(
             _CriticBlock(image_shape[0], base_channels, downsample=True, first=True),

@@ -6,6 +6,7 @@ from lightning.pytorch import LightningModule, Trainer
 from torch.utils.data import DataLoader
 
 from datamodules import DataError, DigitsDataModule
+from datamodules.base import ShuffleSampler
 from datamodules.in_memory import InMemory
 
 
@@ -56,10 +57,10 @@ def test_train_order_follows_seed_and_epoch_and_nothing_else():
     assert sorted(loader.sampler) == list(range(1438))
 
 
-def test_loaders_are_plain_full_in_training_and_whole_in_validation():
+def test_loaders_are_full_in_training_and_whole_in_validation():
     datamodule = DigitsDataModule(batch_size=100)
     train, val = datamodule.train_dataloader(), datamodule.val_dataloader()
-    for loader in (train, val, datamodule.test_dataloader(), datamodule.predict_dataloader()):
+    for loader in (val, datamodule.test_dataloader(), datamodule.predict_dataloader()):
         assert type(loader) is DataLoader
     assert [len(labels) for _, labels in train] == [100] * 14
     assert [len(labels) for _, labels in val] == [100, 100, 100, 59]
@@ -99,8 +100,9 @@ class Recorder(LightningModule):
         return None
 
 
-def fit(max_epochs: int) -> list[list[int]]:
+def fit(max_epochs: int, **options: object) -> list[list[int]]:
     trainer = Trainer(
+        **options,
         accelerator="cpu",
         max_epochs=max_epochs,
         logger=False,
@@ -120,17 +122,21 @@ def test_trainer_scales_the_images_and_reshuffles_every_epoch():
     assert seen[:2] != seen[2:]
 
 
-def test_lightnings_sampler_shares_the_data_between_processes():
-    from lightning.pytorch.trainer.connectors.data_connector import _get_distributed_sampler
+def test_overfitting_repeats_the_same_batches_in_order():
+    seen = fit(max_epochs=2, overfit_batches=1)
+    labels = DigitsDataModule().splits[0].tensors[1]
+    assert seen == [labels[:700].tolist()] * 2
 
-    loader = DigitsDataModule(seed=5).train_dataloader()
-    ranks = [
-        _get_distributed_sampler(loader, shuffle=True, overfit_batches=0, num_replicas=2, rank=rank) for rank in (0, 1)
-    ]
-    halves = [list(sampler) for sampler in ranks]
-    assert sorted(halves[0] + halves[1]) == list(range(1438))
-    ranks[0].set_epoch(1)
-    assert list(ranks[0]) != halves[0]
+
+def test_processes_together_see_the_batches_of_one():
+    whole = ShuffleSampler(11, seed=5)
+    ranks = [ShuffleSampler(11, seed=5, num_replicas=2, rank=rank) for rank in (0, 1)]
+    for epoch in (0, 1):
+        for sampler in (whole, *ranks):
+            sampler.set_epoch(epoch)
+        first, second = list(ranks[0]), list(ranks[1])
+        assert len(ranks[0]) == len(first) == len(second) == 5
+        assert [index for pair in zip(first, second, strict=True) for index in pair] == list(whole)[:10]
 
 
 @pytest.mark.parametrize("processes", [1, 2])

@@ -1,0 +1,154 @@
+"""Models out of files and into them: checkpoints of a run, and folders of weights to share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from lightning.pytorch import LightningModule
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from gan_modules.engine.checkpoints import (
+    KEY,
+    class_path,
+    find_class,
+    hyper_parameters,
+    read_checkpoint,
+    write_atomically,
+)
+from gan_modules.engine.players import GANError
+
+CONFIG, WEIGHTS = "config.json", "model.safetensors"  # the names of huggingface_hub's PyTorchModelHubMixin
+
+
+class Loadable(LightningModule):
+    """A model that is found again in files of either kind, whatever its class, without executing what they hold."""
+
+    images_seen: int
+
+    def _check_networks(self, theirs: Mapping[str, Tensor], saved: Mapping[str, Any]) -> None:
+        ours = self.state_dict()
+        names = ours.keys() | theirs.keys() if self.strict_loading else ours.keys() & theirs.keys()
+        if all(name in ours and name in theirs and ours[name].shape == theirs[name].shape for name in names):
+            return
+        made, here = (
+            {name: list(value) if isinstance(value, tuple) else value for name, value in arguments.items()}
+            for arguments in (saved, self.hparams)
+        )
+        differing = [
+            f"{name}={made.get(name, 'its default')}, not {here.get(name, 'its default')}"
+            for name in made | here
+            if not name.startswith("_") and made.get(name) != here.get(name)
+        ]
+        raise GANError(
+            f"The checkpoint's networks do not fit this {type(self).__name__}: it was made with "
+            f"{' and '.join(differing) or 'another version of the networks'}; pass the same, or another checkpoint."
+        )
+
+    @classmethod
+    def load_from_checkpoint(  # type: ignore[override]  # Lightning's own would rebuild `cls`, whatever made the file
+        cls, checkpoint_path: str | Path, map_location: Any = "cpu", strict: bool = True, **overrides: Any
+    ) -> Self:
+        """The model that a checkpoint holds, of the class that made it: ``GAN.load_from_checkpoint`` finds it.
+
+        Args:
+            checkpoint_path: A file saved by `Trainer` or the CLI.
+            map_location: Device to put the model on.
+            strict: Whether the tensors' names must all match.
+            **overrides: Hyper-parameters to replace.
+
+        Raises:
+            GANError: If the file is damaged, or made by a class that is not `cls` or a part of its family.
+        """
+        checkpoint = read_checkpoint(checkpoint_path)
+        found = find_class(checkpoint[KEY]["class"], Loadable)
+        if not issubclass(found, cls):
+            raise GANError(
+                f"'{checkpoint_path}' holds a {found.__name__}: load it as {found.__name__}, not {cls.__name__}."
+            )
+        model = found(**(hyper_parameters(checkpoint) | overrides))
+        model.strict_loading = strict
+        model.on_load_checkpoint(checkpoint)
+        model.load_state_dict(checkpoint["state_dict"], strict=strict)
+        return model.to(map_location) if isinstance(map_location, str | torch.device) else model
+
+    def save_pretrained(self, save_directory: str | Path) -> None:
+        """Write ``config.json`` (the hyper-parameters) and ``model.safetensors`` (networks and averages) to a folder.
+
+        It is the layout of huggingface_hub's ``PyTorchModelHubMixin``, and can be uploaded as it is.
+
+        Raises:
+            GANError: If the folder cannot be written.
+        """
+        folder = Path(save_directory)
+        config = {name: value for name, value in self.hparams.items() if not name.startswith("_")}
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
+        metadata = {"format": "pt", "class": class_path(type(self)), "images_seen": str(self.images_seen)}
+        weights = save(tensors, metadata)
+        write_atomically(folder / WEIGHTS, lambda file: file.write(weights))
+        write_atomically(folder / CONFIG, lambda file: file.write(json.dumps(config, indent=2).encode()))
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_path: str | Path,
+        *,
+        revision: str | None = None,
+        map_location: str | torch.device = "cpu",
+        **overrides: Any,
+    ) -> Self:
+        """The model in a folder that `save_pretrained` wrote, or in a repository of the Hugging Face Hub.
+
+        Args:
+            name_or_path: The folder, or ``owner/name`` of a repository (which takes ``pip install huggingface_hub``).
+            revision: Branch, tag or commit of the repository.
+            map_location: Device to put the model on.
+            **overrides: Hyper-parameters to replace.
+
+        Raises:
+            GANError: If there is no such folder or repository, a file is damaged, or the class is not `cls` or a
+                part of its family.
+        """
+        folder = Path(name_or_path) if Path(name_or_path).is_dir() else _download(str(name_or_path), revision)
+        try:
+            config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+            with safe_open(folder / WEIGHTS, "pt") as file:
+                metadata = file.metadata() or {}
+            weights = load_file(folder / WEIGHTS)
+            options = dict(config) | overrides
+        except (OSError, ValueError, TypeError, SafetensorError) as error:
+            raise GANError(
+                f"'{folder}' holds no whole {CONFIG} and {WEIGHTS} ({error}): pass a folder that save_pretrained wrote."
+            ) from error
+        found = find_class(metadata.get("class", class_path(cls)), Loadable)
+        if not issubclass(found, cls):
+            raise GANError(f"'{folder}' holds a {found.__name__}: load it as {found.__name__}, not {cls.__name__}.")
+        try:
+            model = found(**options)
+        except TypeError as error:
+            raise GANError(f"'{folder / CONFIG}' does not fit {found.__name__}: {error}.") from error
+        model._check_networks(weights, config)
+        model.load_state_dict(weights)
+        model.images_seen = int(metadata.get("images_seen", 0))
+        return model.to(map_location)
+
+
+def _download(repository: str, revision: str | None) -> Path:
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError as error:
+        raise GANError(
+            f"There is no folder '{repository}'; to look on the Hugging Face Hub, pip install huggingface_hub."
+        ) from error
+    try:
+        return Path(snapshot_download(repository, revision=revision, allow_patterns=[CONFIG, WEIGHTS]))
+    except (OSError, ValueError) as error:  # what the hub and the network say
+        raise GANError(
+            f"There is no folder '{repository}', and the Hugging Face Hub does not give it "
+            f"({str(error).splitlines()[0]})."
+        ) from error

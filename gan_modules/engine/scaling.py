@@ -1,0 +1,57 @@
+"""Number formats: one gradient scaler a player, and networks in half precision that are fed whole numbers' worth."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from lightning.pytorch.plugins.precision import Precision
+from torch import Tensor, nn
+from torch.amp import GradScaler
+from torch.optim import Optimizer
+
+
+class Scalers:
+    """The gradient scalers of float16 (precision "16-mixed"), one a player; in other precisions there are none.
+
+    Lightning's plugin has one, which an overflow of the discriminator would halve for the generator too. So each
+    player's takes its place while that player moves.
+
+    Args:
+        plugin: The trainer's precision plugin, whose scaler is the model of all.
+        players: Their names.
+    """
+
+    def __init__(self, plugin: Precision, players: Iterable[str]) -> None:
+        self._plugin: Any = plugin
+        model = getattr(plugin, "scaler", None)
+        self._of: dict[str, GradScaler] = {} if model is None else {name: copy.deepcopy(model) for name in players}
+
+    @contextmanager
+    def of(self, player: str) -> Iterator[None]:
+        """Let Lightning scale and unscale by this player's own."""
+        if self._of:
+            self._plugin.scaler = self._of[player]
+        yield
+
+    def unscale(self, optimizer: Optimizer) -> None:
+        """Divide the moving player's gradients by its scale, if a fused optimizer has left that to its step."""
+        if self._of and getattr(optimizer, "_step_supports_amp_scaling", False):
+            self._plugin.scaler.unscale_(optimizer)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Each player's scale and how long it has held."""
+        return {name: scaler.state_dict() for name, scaler in self._of.items()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take up those scales, where this precision has scalers too."""
+        for name in self._of.keys() & state.keys():
+            self._of[name].load_state_dict(state[name])
+
+
+def in_own_precision(network: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """A forward pre-hook for networks in half precision: losses, penalties and noise around them stay float32."""
+    dtype = next(network.parameters()).dtype
+    return tuple(x.to(dtype) if isinstance(x, Tensor) and x.is_floating_point() else x for x in inputs)
