@@ -1,5 +1,7 @@
 """The grid and the scores of translations, against pictures and formulas worked out here."""
 
+from urllib.error import URLError
+
 import numpy as np
 import pytest
 import torch
@@ -230,7 +232,10 @@ def test_what_cannot_be_scored_is_refused(tmp_path, monkeypatch):
     with pytest.raises(GANError, match="2 images on one side and 1 on the other"):
         run(translator, PairScores(), DataLoader([(a[:2], b[:1])], batch_size=None), tmp_path)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    for name in ("http_proxy", "https_proxy"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")
+
+    def fail(*_, **__):
+        raise URLError("no network")
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", fail)
     with pytest.raises(GANError, match="LPIPS needs AlexNet's weights, which could not be downloaded"):
         run(translator, PairScores(lpips=True), loader(a, b), tmp_path)

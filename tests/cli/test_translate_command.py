@@ -3,6 +3,7 @@
 import io
 import sys
 from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +15,12 @@ from PIL import Image
 from gan_modules import CGAN, GAN
 from gan_modules.callbacks.pictures import to_uint8
 from gan_modules.cli import main
+
+CONFIGS = [
+    path
+    for path in (Path(__file__).parents[2] / "examples" / "configs").glob("*.yaml")
+    if path.stem.startswith(("pix2pix", "cyclegan"))
+]
 
 
 class Done(NamedTuple):
@@ -121,3 +128,32 @@ def test_translate_says_what_is_wrong(trained, tmp_path):
         done = gan_modules("translate", "--input", source, "--output", target, "--ckpt_path", ckpt, cwd=tmp_path)
         assert (done.status, done.stderr.count("\n")) == (2, 1), done.stderr
         assert sentence in done.stderr
+
+
+def make_noise(folder, size=(32, 32), count=5):
+    folder.mkdir(parents=True)
+    random = np.random.default_rng(len(str(folder)))
+    for number in range(count):
+        Image.fromarray(random.integers(0, 256, (*size, 3), np.uint8)).save(folder / f"{number}.png")
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in CONFIGS))
+def test_a_configuration_of_two_sides_trains(name, tmp_path):
+    for folder in ("emoji/google", "emoji/twitter", "emoji/trainA", "emoji/trainB"):
+        make_noise(tmp_path / "data" / folder)
+    for part in ("train", "val", "test"):
+        make_noise(tmp_path / "data" / "facades" / part, (32, 64))
+    for part in ("trainA", "trainB", "testA", "testB"):
+        make_noise(tmp_path / "data" / "horse2zebra" / part)
+    (config,) = [path for path in CONFIGS if path.stem == name]
+    kept = ["TranslationGrid", "PairScores"] if name.startswith("pix2pix") else ["TranslationGrid"]
+    callbacks = [word for callback in kept for word in ("--trainer.callbacks+", callback)]  # FID would fetch Inception
+    done = gan_modules(
+        "fit", "--config", config, "--model.base_channels", 1, "--model.discriminator_channels", 1,
+        "--data.num_workers", 0, "--data.batch_size", 2, "--trainer.accelerator", "cpu", "--trainer.max_steps", 1,
+        "--trainer.limit_val_batches", 1, "--trainer.callbacks", "null", *callbacks, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.status == 0, done.stderr
+    assert "Played 1 rounds" in done.stdout
+    pictures = {path.name.partition("_")[0] for path in tmp_path.rglob("samples/*.png")}
+    assert pictures == ({"AtoB"} if name.startswith("pix2pix") else {"AtoB", "BtoA"})

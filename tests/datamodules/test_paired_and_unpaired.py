@@ -65,9 +65,10 @@ def test_both_sides_are_moved_and_mirrored_alike(folders):
         str(folders / "a"), str(folders / "b"), image_size=(24, 32), load_size=40, batch_size=16, num_workers=0
     )
     assert data.image_shape == data.target_shape == (3, 24, 32)
-    windows = set()
-    for _ in range(10):
-        a, b = next(iter(data.train_dataloader()))
+    windows, loader = set(), data.train_dataloader()
+    for epoch in range(20):
+        loader.sampler.set_epoch(epoch)
+        a, b = next(iter(loader))
         assert torch.equal(a[:, 1:], b[:, 1:])  # green and blue say where a pixel came from
         assert a.shape == (16, 3, 24, 32)
         columns, rows = a[:, 1, 0].int(), a[:, 2, :, 0].int()
