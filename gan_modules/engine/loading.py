@@ -71,9 +71,8 @@ class Loadable(LightningModule):
             raise GANError(
                 f"'{checkpoint_path}' holds a {found.__name__}: load it as {found.__name__}, not {cls.__name__}."
             )
-        model = _build(
-            found, hyper_parameters(checkpoint) | overrides, checkpoint["state_dict"], strict, checkpoint_path
-        )
+        saved = hyper_parameters(checkpoint)
+        model = _build(found, saved, overrides, checkpoint["state_dict"], strict, checkpoint_path)
         model.on_load_checkpoint(checkpoint)
         model.load_state_dict(checkpoint["state_dict"], strict=strict)
         return model.to(map_location) if isinstance(map_location, str | torch.device) else model
@@ -121,7 +120,6 @@ class Loadable(LightningModule):
             with safe_open(folder / WEIGHTS, "pt") as file:
                 metadata = file.metadata() or {}
             weights = load_file(folder / WEIGHTS)
-            options = dict(config) | overrides
         except (OSError, ValueError, TypeError, SafetensorError) as error:
             raise GANError(
                 f"'{folder}' holds no whole {CONFIG} and {WEIGHTS} ({error}): pass a folder that save_pretrained wrote."
@@ -129,7 +127,7 @@ class Loadable(LightningModule):
         found = find_class(metadata.get("class", class_path(cls)), Loadable)
         if not issubclass(found, cls):
             raise GANError(f"'{folder}' holds a {found.__name__}: load it as {found.__name__}, not {cls.__name__}.")
-        model = _build(found, options, weights, True, folder / CONFIG)
+        model = _build(found, config, overrides, weights, True, folder / CONFIG)
         model.load_state_dict(weights)
         model.images_seen = int(metadata.get("images_seen", 0))
         return model.to(map_location)
@@ -139,7 +137,12 @@ L = TypeVar("L", bound=Loadable)
 
 
 def _build(
-    cls: type[L], arguments: dict[str, Any], weights: Mapping[str, Tensor], strict: bool, source: str | Path
+    cls: type[L],
+    saved: dict[str, Any],
+    overrides: dict[str, Any],
+    weights: Mapping[str, Tensor],
+    strict: bool,
+    source: str | Path,
 ) -> L:
     """A model of `cls`, built in earnest only when a weightless one has shown that the file's weights fit it.
 
@@ -147,10 +150,10 @@ def _build(
     """
     try:
         with torch.device("meta"):
-            sketch = cls(**arguments)
+            sketch = cls(**saved | overrides)
         sketch.strict_loading = strict
-        sketch._check_networks(weights, arguments)
-        model = cls(**arguments)
+        sketch._check_networks(weights, saved)
+        model = cls(**saved | overrides)
     except GANError:
         raise
     except (TypeError, ValueError, AttributeError, RuntimeError, OverflowError) as error:

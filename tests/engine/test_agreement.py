@@ -73,8 +73,8 @@ def test_datamodules(model, data, words, verb, trainer):
 @pytest.mark.parametrize(
     ("images", "words"),
     [
-        (torch.zeros(8, 3, 4, 4), r"of shape \(1, 4, 4\) .* holds \(3, 4, 4\) .* pass image_shape=\(3, 4, 4\)"),
-        (torch.zeros(8, 1, 4, 4, dtype=torch.uint8), r"holds \(1, 4, 4\) of torch\.uint8: .* scale the images"),
+        (torch.zeros(8, 3, 4, 4), r"image_shape=\(1, 4, 4\), .* of \(3, 4, 4\): pass image_shape=\(3, 4, 4\)"),
+        (torch.zeros(8, 1, 4, 4, dtype=torch.uint8), r"holds torch\.uint8, not floats: scale the images"),
     ],
 )
 def test_plain_loaders(images, words, trainer):
