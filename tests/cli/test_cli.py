@@ -10,17 +10,20 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from lightning.pytorch import Trainer
 from PIL import Image
 
-from gan_modules import GAN
+from datamodules import CelebADataModule
+from gan_modules import DCGAN, GAN, VanillaGAN
 from gan_modules.cli import main
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = {path.stem: path for path in sorted((ROOT / "examples" / "configs").glob("*.yaml"))}
 AT_HAND = [name for name in CONFIGS if name.endswith(("_digits", "_toy"))]
 QUIET = ["--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
-TINY = ["fit", "--model=DCGAN", "--model.base_channels=2", "--model.latent_dim=4", "--data=DigitsDataModule", *QUIET]
-TINY += ["--data.batch_size=4", "--trainer.max_steps=2", "--trainer.limit_val_batches=0"]
+DIGITS = ["--model=DCGAN", "--model.base_channels=2", "--model.latent_dim=4", "--data=DigitsDataModule", *QUIET]
+DIGITS += ["--data.batch_size=4"]
+TINY = ["fit", *DIGITS, "--trainer.max_steps=2", "--trainer.limit_val_batches=0"]
 
 
 @pytest.fixture
@@ -385,3 +388,39 @@ def test_the_traceback_is_there_for_those_who_ask(run, monkeypatch):
     monkeypatch.setenv("GAN_MODULES_TRACEBACK", "1")
     with pytest.raises(ValueError, match="n_critic=0"):
         run(*TINY, "--model.n_critic=0")
+
+
+def test_dcgan_on_celeba_counts_its_rounds(tmp_path):
+    make_celeba(tmp_path)
+    data = CelebADataModule(str(tmp_path), batch_size=2, num_workers=0)
+    trainer = Trainer(max_steps=20, accelerator="cpu", logger=False, enable_progress_bar=False, limit_val_batches=0)
+    trainer.fit(DCGAN(base_channels=2), data)
+    assert trainer.global_step == 20
+
+
+def test_predict_writes_its_images(run, tmp_path):
+    run("fit", *DIGITS, "--trainer.max_steps=1", "--trainer.default_root_dir=fit")
+    (path,) = (tmp_path / "fit").glob("**/*.ckpt")
+    run("predict", *DIGITS, "--ckpt_path", path, "--trainer.default_root_dir=made", "--trainer.limit_predict_batches=2")
+    files = sorted(file.name for file in (tmp_path / "made").glob("**/predictions/*.png"))
+    assert len(files) == 8
+    assert files[0] == "0_00000_000.png"
+
+
+def test_a_device_that_is_not_there(run, complaint, tmp_path):
+    run("fit", *DIGITS, "--trainer.max_steps=1", "--trainer.default_root_dir=fit")
+    (path,) = (tmp_path / "fit").glob("**/*.ckpt")
+    for device in ("nonsense", "cuda") if not torch.cuda.is_available() else ("nonsense",):
+        sentence = complaint("sample", "--ckpt_path", path, "--n=1", "--device", device)
+        assert sentence.endswith(f"There is no device '{device}' here: pass --device cpu.")
+
+
+def test_images_of_four_channels_make_files(run, tmp_path):
+    model = VanillaGAN(image_shape=(4, 8, 8), hidden_dim=4)
+    trainer = Trainer(max_steps=1, accelerator="cpu", logger=False, enable_progress_bar=False)
+    trainer.fit(model, torch.utils.data.DataLoader(torch.rand(2, 4, 8, 8), 2))
+    trainer.save_checkpoint(tmp_path / "rgba.ckpt")
+    run("sample", "--ckpt_path", tmp_path / "rgba.ckpt", "--n=2", "--out=folder")
+    image = np.asarray(Image.open(tmp_path / "folder" / "000001.png"))
+    expected = ((model.sample(2, seed=0)[1] + 1) * 255 / 2).permute(1, 2, 0).numpy()
+    assert np.abs(image - expected).max() < 0.51

@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from datamodules import DataError, ImageFolderDataModule
+from datamodules.image_files import list_images
 
 
 def make(folder, names, size=(20, 30)):
@@ -162,3 +163,12 @@ def test_a_missing_folder_is_named(tmp_path):
 def test_bad_arguments_are_refused_at_once(arguments, sentence):
     with pytest.raises(DataError, match=sentence):
         ImageFolderDataModule("anywhere", **arguments)
+
+
+def test_links_back_are_listed_once(tmp_path):
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        Image.new("RGB", (8, 8)).save(tmp_path / name / f"{name}.png")
+    (tmp_path / "a" / "up").symlink_to(tmp_path)
+    (tmp_path / "b" / "self").symlink_to(tmp_path / "b")
+    assert len(list_images(str(tmp_path))) == 2

@@ -255,3 +255,38 @@ def test_the_file_holds_plain_values_alone(saved):
     )
     first = copy.deepcopy(model.state_dict())
     torch.testing.assert_close(checkpoint["state_dict"], first, rtol=0, atol=0)
+
+
+def tampered(path, change):
+    checkpoint = torch.load(path, weights_only=True)
+    change(checkpoint)
+    torch.save(checkpoint, path)
+    return path
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda c: c.update(gan_modules="x"),
+        lambda c: c["gan_modules"].pop("class"),
+        lambda c: c["gan_modules"].pop("images_seen"),
+        lambda c: c["gan_modules"].update({"class": "gan_modules.base.LatentGAN"}),
+        lambda c: c.update(hyper_parameters=[1]),
+        lambda c: c.update(state_dict=[1]),
+        lambda c: c["hyper_parameters"].update(unheard_of=1),
+        lambda c: c["hyper_parameters"].update(latent_dim="x"),
+        lambda c: c["hyper_parameters"].update(hidden_dim=10**9),  # 10^18 weights, had they been made
+    ],
+)
+def test_a_tampered_checkpoint_is_refused_in_a_sentence(change, saved):
+    _, path = saved()
+    with pytest.raises(GANError) as refusal:
+        GAN.load_from_checkpoint(tampered(path, change))
+    assert len(str(refusal.value).splitlines()) == 1
+
+
+def test_other_rules_in_the_middle_of_a_round(play, noise_batches, tmp_path):
+    batches = noise_batches(4, (2,), size=4)
+    play(WGAN(**POINTS), batches, max_epochs=1).save_checkpoint(tmp_path / "cut.ckpt")  # four of five turns
+    resumed = play(WGAN(**POINTS, n_critic=2), batches, max_steps=2, ckpt_path=tmp_path / "cut.ckpt")
+    assert resumed.global_step == 2

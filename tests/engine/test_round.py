@@ -242,3 +242,12 @@ def test_progress_bar_shows_the_losses(play, noise_batches):
     trainer = play(VanillaGAN((1, 4, 4), LATENT, 8), noise_batches(4), max_steps=4, log_every_n_steps=2)
     assert set(trainer.progress_bar_metrics) == {"discriminator/loss", "generator/loss"}
     assert set(trainer.callback_metrics) == {"discriminator/loss", "generator/loss"}
+
+
+def test_a_run_without_logging(play, noise_batches):
+    assert (
+        play(
+            VanillaGAN((1, 4, 4), hidden_dim=8), noise_batches(3, size=4), max_steps=3, log_every_n_steps=0
+        ).global_step
+        == 3
+    )
