@@ -44,7 +44,14 @@ def main() -> None:
         seed_everything(args.seed, verbose=False)
         model = model_class(**size, **options, lr_g=1e-3, lr_d=1e-3)
         start = time.perf_counter()
-        trainer = Trainer(max_steps=args.rounds, max_epochs=-1, limit_val_batches=0, logger=False, accelerator="cpu")
+        trainer = Trainer(
+            max_steps=args.rounds,
+            max_epochs=-1,
+            limit_val_batches=0,
+            logger=False,
+            accelerator="cpu",
+            enable_checkpointing=False,
+        )
         trainer.fit(model, data)
         minutes = (time.perf_counter() - start) / 60
         points = model.sample(SAMPLES, seed=args.seed)

@@ -74,5 +74,6 @@ def test_killed_and_continued_equals_never_stopped(devices, workers, tmp_path):
     assert torch.equal(first, second)
     whole, rejoined = logged(tmp_path / "whole"), logged(folder)
     assert sorted(whole) == list(range(ROUNDS))
+    assert {len(rows) for rows in whole.values()} == {1}  # the first process alone writes
     print(f"{ROUNDS - rounds[-1]} rounds after the kill in round {rounds[-1]} equal, {devices=}, {workers=}")
     assert all(rejoined[step][-1] == whole[step][-1] for step in range(rounds[-1], ROUNDS))

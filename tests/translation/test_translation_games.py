@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from datamodules import DigitsDataModule, PairedImagesDataModule
+from datamodules import DigitsDataModule, PairedImagesDataModule, UnpairedImagesDataModule
 from gan_modules import CycleGAN, GANError, Pix2Pix
 
 TINY = {"base_channels": 2, "discriminator_channels": 2, "patch_layers": 1}
@@ -285,3 +285,31 @@ def test_data_that_does_not_fit_is_refused_before_the_first_step(tmp_path):
         fit(model, batches(4, 2, (3, 16, 16), (1, 16, 16)), tmp_path, 1, num_sanity_val_steps=0)
     with pytest.raises(GANError, match="found nothing"):
         fit(model, DataLoader(TensorDataset(torch.zeros(4, 3, 16, 16)), 2), tmp_path, 1)
+
+
+def test_a_run_stopped_within_an_epoch_of_unpaired_images_goes_on_exactly(tmp_path):
+    colours = torch.randint(256, (2, 14, 3), generator=torch.Generator().manual_seed(0)).tolist()
+    for side, shades in zip("AB", colours, strict=True):
+        for part in ("train", "test"):
+            (tmp_path / "data" / f"{part}{side}").mkdir(parents=True)
+        for index, shade in enumerate(shades):
+            folder = tmp_path / "data" / f"{'train' if index < 12 else 'test'}{side}"
+            Image.new("RGB", (16, 16), tuple(shade)).save(folder / f"{index}.png")
+
+    def run(rounds, ckpt_path=None):
+        torch.manual_seed(0)
+        arguments = {"generator": "resnet_1", "pool_size": 3, "dropout": True, "epochs_constant": 1, "epochs_decay": 1}
+        model = CycleGAN((3, 16, 16), **arguments, **TINY)
+        data = UnpairedImagesDataModule(str(tmp_path / "data"), image_size=16, batch_size=2, num_workers=0)
+        options = {"max_steps": rounds, "limit_val_batches": 0}
+        return model, fit(model, data, tmp_path, epochs=-1, ckpt_path=ckpt_path, **options)
+
+    whole, _ = run(14)
+    first, trainer = run(8)  # two of six batches into the second epoch
+    trainer.save_checkpoint(tmp_path / "cut.ckpt")
+    resumed, _ = run(14, tmp_path / "cut.ckpt")
+    assert not torch.equal(next(first.parameters()), next(whole.parameters()))
+    assert_like(resumed, whole, tolerance=0)
+    for direction, pool in whole.pools.items():
+        for name, tensor in pool.state_dict().items():
+            assert torch.equal(resumed.pools[direction].state_dict()[name], tensor)
