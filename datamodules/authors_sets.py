@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tarfile
 import tempfile
 import urllib.request
@@ -76,7 +75,7 @@ def fetch(archive: Archive, folder: str) -> None:
                 f"{url} could not be fetched ({error}): try again later, or unpack the archive by hand to {folder}."
             ) from error
         expected = archive.size or announced
-        if received != expected:
+        if expected is not None and received != expected:
             raise DataError(
                 f"{url} gave {received} bytes, not {expected}: try again, or unpack the archive by hand to {folder}."
             )
@@ -85,8 +84,8 @@ def fetch(archive: Archive, folder: str) -> None:
             _unpack(packed, unpacked)
         except (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile) as error:
             raise DataError(f"{url} is no archive that can be unpacked ({error}): try again later.") from error
-        (top,) = os.listdir(unpacked) if len(os.listdir(unpacked)) == 1 else (".",)
-        shutil.move(os.path.join(unpacked, top), folder)
+        tops = os.listdir(unpacked)
+        os.rename(os.path.join(unpacked, tops[0]) if len(tops) == 1 else unpacked, folder)
 
 
 def _download(url: str, path: str) -> tuple[int, int | None]:

@@ -17,6 +17,7 @@ from .base import Batch, BatchedDataset, DataError
 Crop = Literal["center", "random", "stretch"]
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # Pillow's name for images of so many channels
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")  # whatever the suffix says; EPS would start Ghostscript
 
 
 class ImageFiles(BatchedDataset):
@@ -115,7 +116,7 @@ def read_image(path: str, channels: int) -> Image.Image:
         DataError: If the file is missing, not an image, cut short, or has pixels of unknown range; it names the file.
     """
     try:
-        with Image.open(path) as file:
+        with Image.open(path, formats=FORMATS) as file:
             image = ImageOps.exif_transpose(file)
             if image.mode == "F":
                 raise ValueError("floating-point pixels have no known range")

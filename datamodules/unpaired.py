@@ -176,6 +176,10 @@ class UnpairedImagesDataModule(ImageDataModule):
         if test:
             return train, test
         rows, held_out = split_indices(len(train), self.val_fraction, torch.Generator().manual_seed(self.seed))
+        require(
+            len(rows) > 0,
+            f"{where} has too few images to hold some out: bring more, lower val_fraction or add test{side}.",
+        )
         return [train[row] for row in rows.tolist()], [train[row] for row in held_out.tolist()]
 
 

@@ -229,8 +229,9 @@ def translate(
     source, target = Path(input).expanduser(), Path(output).expanduser()
     if not source.is_dir():
         raise GANError(f"There is no folder '{source}': pass the images' place as --input.")
-    if target.resolve().is_relative_to(source.resolve()):
-        raise GANError(f"The output '{target}' lies in the input '{source}': pass another folder as --output.")
+    inner, outer = target.resolve(), source.resolve()
+    if inner.is_relative_to(outer) or outer.is_relative_to(inner):
+        raise GANError(f"'{source}' and '{target}' lie in one another: pass another folder as --output.")
     names = list_images(str(source))
     if not names:
         raise GANError(f"'{source}' holds no image: put some there ({' '.join(SUFFIXES)}).")
@@ -238,17 +239,21 @@ def translate(
     if not isinstance(model, TranslationGAN):
         raise GANError(f"'{ckpt_path}' holds a {type(model).__name__}, which does not translate images: see sample.")
     channels, height, width = model.image_shape if direction == "AtoB" else model.target_shape
+    opaque = [name for name in names if name.lower().endswith((".jpg", ".jpeg", ".bmp"))]
+    if (model.target_shape if direction == "AtoB" else model.image_shape)[0] == 4 and opaque:
+        raise GANError(f"'{opaque[0]}' is of a kind that holds no transparency, as this model's: convert to PNG.")
+    torch.manual_seed(seed)
     with tqdm(total=len(names), unit="image") as bar:
         remaining = iter(names)
         while batch := list(islice(remaining, batch_size)):
             images = [read_image(os.path.join(source, name), channels) for name in batch]
             fitted = [image.resize((width, height), Image.Resampling.BICUBIC) for image in images]
             inputs = torch.stack([pixels(image, channels) for image in fitted]).float() / 127.5 - 1
-            outputs = to_uint8(model.translate(inputs, direction, stochastic=stochastic, seed=seed, ema=ema)).cpu()
+            outputs = to_uint8(model.translate(inputs, direction, stochastic=stochastic, ema=ema)).cpu()
             for name, image, translation in zip(batch, images, outputs, strict=True):
                 path = target / name
                 path.parent.mkdir(parents=True, exist_ok=True)
-                as_image(translation).resize(image.size, Image.Resampling.BICUBIC).save(path)
+                as_image(translation).resize(image.size, Image.Resampling.BICUBIC).save(path, quality=95)
             bar.update(len(batch))
     print(f"{len(names)} translations: {target}/")
 

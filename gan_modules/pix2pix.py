@@ -80,7 +80,10 @@ class Pix2Pix(TranslationGAN):
         if source[1:] != target[1:]:
             raise GANError(f"Pix2Pix needs both sides of one size, not {source} and {target}: resize the data.")
         if generator is None:
-            generator = f"unet_{math.gcd(*source[1:]) & -math.gcd(*source[1:])}"  # the power of two in both sides
+            size = math.gcd(*source[1:]) & -math.gcd(*source[1:])  # the power of two in both height and width
+            if size < 4:
+                raise GANError(f"No U-Net halves {source[1:]}: choose multiples of 4 (better of 32).")
+            generator = f"unet_{size}"
         self.generator = build_translator(generator, source[0], target[0], base_channels, norm, dropout)
         self.discriminator = build_patchgan(source[0] + target[0], discriminator_channels, patch_layers, norm)
         for network in (self.generator, self.discriminator):

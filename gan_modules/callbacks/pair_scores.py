@@ -29,7 +29,7 @@ class PairScores(Callback):
 
     Raises:
         GANError: Before training, if AlexNet's weights cannot be had or the model does not translate; at validation,
-            if the batches are no pairs.
+            if a batch's sides differ in number; that they are pairs, only you can know.
     """
 
     def __init__(self, lpips: bool = False) -> None:

@@ -16,6 +16,8 @@ from torch import Tensor
 
 from gan_modules.engine.players import GANError
 
+EVERY = 10  # turns after which several processes ask one another whether to stop
+
 
 @contextmanager
 def told_of_lost_processes() -> Iterator[None]:
@@ -75,9 +77,11 @@ class StopOnRequest(Callback):
         for number in (signal.SIGINT, self._requeue or signal.SIGTERM):
             self._before[number] = signal.signal(number, self._ask)
 
-    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         """Stop, if any process has been asked to."""
-        asked = self._asked_of_any(trainer) if self._before else 0
+        asked = self._asked_of_any(trainer, batch_idx) if self._before else 0
         if not asked:
             return
         if asked == self._requeue:
@@ -110,9 +114,11 @@ class StopOnRequest(Callback):
             raise KeyboardInterrupt
         self._asked = number
 
-    def _asked_of_any(self, trainer: Trainer) -> int:
+    def _asked_of_any(self, trainer: Trainer, batch_idx: int) -> int:
         if trainer.world_size == 1:
             return self._asked
+        if batch_idx % EVERY:  # asking the others waits for the device
+            return 0
         asked = torch.tensor(self._asked, device=trainer.strategy.root_device)
         with told_of_lost_processes():
             return int(cast(Tensor, trainer.strategy.reduce(asked, reduce_op="max")))

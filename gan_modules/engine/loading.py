@@ -148,6 +148,8 @@ def _build(
 
     Sizes in a stranger's file so cost no memory.
     """
+    if any(t.numel() * t.element_size() > t.untyped_storage().nbytes() for t in weights.values()):
+        raise GANError(f"'{source}' claims tensors larger than what it holds: get it again from a source you trust.")
     try:
         with torch.device("meta"):
             sketch = cls(**saved | overrides)

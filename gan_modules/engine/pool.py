@@ -41,7 +41,8 @@ class ImagePool:
 
     def state_dict(self) -> dict[str, Any]:
         """The images ``(n, C, H, W)`` and the state of the random choices."""
-        images = torch.cat(self._images) if self._images else torch.empty(0)
+        # on the CPU: restored images lie there, and another process's device is not ours
+        images = torch.cat([image.cpu() for image in self._images]) if self._images else torch.empty(0)
         return {"images": images, "random": self._random.get_state()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -11,6 +11,8 @@ import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 
+from gan_modules.engine.faults import told_of_lost_processes
+
 
 class Stateful(Protocol):
     """Something with a past: an image pool, a controller."""
@@ -49,7 +51,8 @@ def of_every_process(own: dict[str, Any]) -> list[dict[str, Any]]:
     if not torch.distributed.is_initialized():
         return [own]
     gathered: list[dict[str, Any]] = [{} for _ in range(torch.distributed.get_world_size())]
-    torch.distributed.all_gather_object(gathered, own)
+    with told_of_lost_processes():
+        torch.distributed.all_gather_object(gathered, own)
     return gathered
 
 

@@ -102,7 +102,7 @@ class TranslationGAN(GAN, ABC):
         constant, decay = self._epochs
         if decay is None:
             return 1.0
-        epoch = round // self.trainer.num_training_batches if round else 0
+        epoch = self.trainer.current_epoch + self.trainer.is_last_batch if round else 0  # that of the next round
         return max(0.0, 1.0 - max(0.0, epoch + 1 - constant) / (decay + 1))
 
     def deal(self, batch: Sequence[Tensor], movers: Sequence[str]) -> Sequence[tuple[Pair, float]]:
@@ -161,7 +161,7 @@ class TranslationGAN(GAN, ABC):
         network.train(stochastic)
         devices = [self.device] if self.device.type == "cuda" else []
         try:
-            with torch.random.fork_rng(devices, enabled=stochastic):
+            with torch.random.fork_rng(devices, enabled=stochastic and seed is not None):
                 if stochastic and seed is not None:
                     torch.manual_seed(seed)
                 parts = torch.split(images, 1 if stochastic else TRANSLATE_CHUNK)
@@ -181,7 +181,7 @@ class TranslationGAN(GAN, ABC):
             folder: Holds the generators' files and maybe the discriminators'.
             epoch: The files' beginning.
             image_size: Height and width to go on training with (pixels); by default a U-Net's own, else 256.
-            **arguments: Further arguments of the model.
+            **arguments: Further arguments of the model, also in place of inferred ones.
 
         Raises:
             GANError: If files are missing, damaged, of other networks, or do not belong together.
@@ -189,12 +189,9 @@ class TranslationGAN(GAN, ABC):
         found, nets = read_game(folder, epoch, cls.authors_files)
         size = image_size or found["image_size"]
         there, back = found["channels"]
-        model = cls(
-            image_shape=(there, size, size),
-            target_shape=(back, size, size),
-            **{key: value for key, value in found.items() if key not in ("channels", "image_size")},
-            **arguments,
-        )
+        shapes = {"image_shape": (there, size, size), "target_shape": (back, size, size)}
+        inferred = {key: value for key, value in found.items() if key not in ("channels", "image_size")}
+        model = cls(**shapes | inferred | arguments)
         for name, net in nets.items():
             try:
                 model.get_submodule(cls.authors_files[name]).load_state_dict(net.state_dict())

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gan_modules.engine.checkpoints import write_atomically
 from gan_modules.engine.players import GANError
 from gan_modules.networks import build_patchgan, build_translator
 from gan_modules.networks.norms import Norm
@@ -124,8 +125,7 @@ def read_game(folder: str | Path, epoch: str, names: Iterable[str]) -> tuple[dic
 def write_cyclegan_net(net: nn.Module, path: str | Path) -> None:
     """Write a generator or discriminator as a ``.pth`` that the authors' code loads."""
     tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in net.state_dict().items()}
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    torch.save(OrderedDict(tensors), path)
+    write_atomically(Path(path), lambda file: torch.save(OrderedDict(tensors), file))
 
 
 def read_plan_and_net(path: str | Path) -> tuple[TranslatorPlan | PatchPlan, nn.Module]:
@@ -155,7 +155,8 @@ def _read(path: Path) -> dict[str, Tensor]:
             f"'{path}' cannot be read as weights: it is damaged, cut short, or holds more than tensors, which is never "
             f"executed; get it again from a source you trust."
         ) from error
-    if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
+    tensors = state.values() if isinstance(state, dict) else [None]
+    if not all(isinstance(t, Tensor) and t.numel() * t.element_size() <= t.untyped_storage().nbytes() for t in tensors):
         raise GANError(f"'{path}' is not the state_dict of one network: pass a file such as latest_net_G_A.pth.")
     state = {str(key).removeprefix("module."): tensor for key, tensor in state.items()}
     return {key: tensor for key, tensor in state.items() if not _is_of_instance_norm(key, state)}

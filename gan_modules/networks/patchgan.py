@@ -18,13 +18,13 @@ class PatchGAN(nn.Module):
         norm: "batch" or "instance".
 
     Raises:
-        ValueError: `layers` is below 1 or `norm` unknown.
+        ValueError: `layers` is not from 1 to 16, or `norm` unknown.
     """
 
     def __init__(self, channels: int, base_channels: int = 64, layers: int = 3, norm: Norm = "instance") -> None:
         super().__init__()
-        if layers < 1:
-            raise ValueError(f"layers={layers} must be at least 1; PixelGAN judges single pixels.")
+        if not 1 <= layers <= 16:
+            raise ValueError(f"layers={layers} must be from 1 to 16; PixelGAN judges single pixels.")
         self.min_size = 3 * 2**layers  # heights and widths that leave one logit
         widths = [base_channels * min(2**level, 8) for level in range(layers + 1)]
         modules: list[nn.Module] = [nn.Conv2d(channels, widths[0], 4, stride=2, padding=1), nn.LeakyReLU(0.2)]

@@ -34,13 +34,13 @@ def build_translator(
     """
     match = re.fullmatch(r"(resnet|unet)_(\d+)", name)
     kind, number = (match[1], int(match[2])) if match else ("", 0)
-    if kind == "resnet":
+    if kind == "resnet" and number <= 1000:
         return ResNetTranslator(in_channels, out_channels, number, base_channels, norm, dropout)
-    if kind == "unet" and number >= 4 and number.bit_count() == 1:
+    if kind == "unet" and 4 <= number <= 2**16 and number.bit_count() == 1:
         return UNet(in_channels, out_channels, number.bit_length() - 1, base_channels, norm, dropout)
     raise ValueError(
-        f"There is no generator '{name}': say resnet_6, resnet_9 or another number of blocks, or unet_128, unet_256 or "
-        f"another power of two from 4."
+        f"There is no generator '{name}': say resnet_6, resnet_9 or another number of blocks up to 1000, or unet_128, "
+        f"unet_256 or another power of two from 4 to 65536."
     )
 
 

@@ -117,7 +117,7 @@ def test_translate_says_what_is_wrong(trained, tmp_path):
     for arguments, sentence in [
         (("nowhere", "out", checkpoint), "There is no folder 'nowhere'"),
         (("empty", "out", checkpoint), "'empty' holds no image"),
-        ((folder / "data", folder / "data" / "out", checkpoint), "lies in the input"),
+        ((folder / "data", folder / "data" / "out", checkpoint), "lie in one another"),
         (
             (folder / "data", "out", tmp_path / "latent.ckpt"),
             "holds a CGAN, which does not translate",

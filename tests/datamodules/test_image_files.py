@@ -171,3 +171,14 @@ def test_listing_is_sorted_recursive_and_skips_what_is_hidden_or_no_image(tmp_pa
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     assert list_images(str(tmp_path)) == sorted(wanted)
+
+
+def test_postscript_in_disguise_starts_no_interpreter(tmp_path, monkeypatch):
+    trap = tmp_path / "gs"
+    trap.write_text(f"#!/bin/sh\ntouch {tmp_path}/sprung\n")
+    trap.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    (tmp_path / "x.png").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n%%EOF\n")
+    with pytest.raises(DataError, match=r"x\.png"):
+        read_image(str(tmp_path / "x.png"), 3)
+    assert not (tmp_path / "sprung").exists()

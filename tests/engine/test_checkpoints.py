@@ -276,6 +276,9 @@ def tampered(path, change):
         lambda c: c["hyper_parameters"].update(unheard_of=1),
         lambda c: c["hyper_parameters"].update(latent_dim="x"),
         lambda c: c["hyper_parameters"].update(hidden_dim=10**9),  # 10^18 weights, had they been made
+        lambda c: c["state_dict"].update(
+            {name: t[:1].expand(10**6) for name, t in c["state_dict"].items() if t.ndim == 1}
+        ),
     ],
 )
 def test_a_tampered_checkpoint_is_refused_in_a_sentence(change, saved):

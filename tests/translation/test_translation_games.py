@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from datamodules import DigitsDataModule, PairedImagesDataModule, UnpairedImagesDataModule
 from gan_modules import CycleGAN, GANError, Pix2Pix
+from gan_modules.engine.pool import ImagePool
 
 TINY = {"base_channels": 2, "discriminator_channels": 2, "patch_layers": 1}
 
@@ -313,3 +314,20 @@ def test_a_run_stopped_within_an_epoch_of_unpaired_images_goes_on_exactly(tmp_pa
     for direction, pool in whole.pools.items():
         for name, tensor in pool.state_dict().items():
             assert torch.equal(resumed.pools[direction].state_dict()[name], tensor)
+
+
+def test_a_pool_across_devices_is_saved_from_the_cpu():
+    pool = ImagePool(2)
+    pool.load_state_dict({"images": torch.ones(1, 1, 2, 2), "random": torch.Generator().get_state()})
+    pool.exchange(torch.zeros(1, 1, 2, 2))
+    images = pool.state_dict()["images"]
+    assert images.device.type == "cpu"
+    assert images.flatten(1).mean(1).tolist() == [1, 0]
+
+
+def test_unseeded_stochastic_translations_differ():
+    model = Pix2Pix((3, 64, 64), **TINY)  # the smallest U-Net with dropout
+    images = torch.rand(2, 3, 64, 64) * 2 - 1
+    assert not torch.equal(model.translate(images, stochastic=True), model.translate(images, stochastic=True))
+    seeded = [model.translate(images, stochastic=True, seed=1) for _ in range(2)]
+    assert torch.equal(*seeded)
