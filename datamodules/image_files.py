@@ -82,8 +82,13 @@ class ImageFiles(BatchedDataset):
         image = fit(image, self.size, self.crop)
         if self.flip and torch.rand(()) < 0.5:
             image = ImageOps.mirror(image)
-        pixels = np.array(image).reshape(*self.size, self.channels)
-        return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+        return pixels(image, self.channels)
+
+
+def pixels(image: Image.Image, channels: int) -> Tensor:
+    """The image as uint8 ``(C, H, W)``."""
+    array = np.array(image).reshape(image.height, image.width, channels)
+    return torch.from_numpy(array).permute(2, 0, 1).contiguous()
 
 
 def list_images(folder: str) -> list[str]:

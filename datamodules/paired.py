@@ -12,9 +12,9 @@ from PIL import Image
 
 from .authors_sets import PAIRED_SETS, fetch
 from .base import Batch, BatchedDataset, DataError, ImageDataModule, require
-from .image_files import SUFFIXES, list_images, read_image
+from .image_files import SUFFIXES, list_images, pixels, read_image
 from .in_memory import require_fraction, split_indices
-from .sides import Jitter, Size, as_shape, load_size_of, pixels
+from .sides import Jitter, Size, as_shape, load_size_of
 
 OFFICIAL = ("train", "val", "test")  # subfolders of a set that comes with a split
 

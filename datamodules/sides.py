@@ -1,13 +1,11 @@
-"""What images of two sides go through: the published jitter, and the way to pixels."""
+"""What images of two sides go through: the published jitter."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from PIL import Image, ImageOps
-from torch import Tensor
 
 from .base import require
 from .image_files import MODES
@@ -38,12 +36,6 @@ class Jitter:
         mirrored = self.flip and bool(torch.rand(()) < 0.5)
         moved = [image.resize((load_width, load_height), Image.Resampling.BICUBIC).crop(window) for image in images]
         return [ImageOps.mirror(image) for image in moved] if mirrored else moved
-
-
-def pixels(image: Image.Image, channels: int) -> Tensor:
-    """The image as uint8 ``(C, H, W)``."""
-    array = np.array(image).reshape(image.height, image.width, channels)
-    return torch.from_numpy(array).permute(2, 0, 1).contiguous()
 
 
 def as_shape(channels: int, size: Size) -> tuple[int, int, int]:

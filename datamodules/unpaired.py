@@ -10,9 +10,9 @@ from torch import Tensor
 
 from .authors_sets import UNPAIRED_SETS, fetch
 from .base import Batch, BatchedDataset, ImageDataModule, require
-from .image_files import SUFFIXES, list_images, read_image
+from .image_files import SUFFIXES, list_images, pixels, read_image
 from .in_memory import require_fraction, split_indices
-from .sides import Jitter, Size, as_shape, load_size_of, pixels
+from .sides import Jitter, Size, as_shape, load_size_of
 
 
 class UnpairedImages(BatchedDataset):

@@ -26,8 +26,7 @@ from tqdm import tqdm
 import datamodules
 import gan_modules
 from datamodules import DataError, ImageDataModule
-from datamodules.image_files import SUFFIXES, list_images, read_image
-from datamodules.sides import pixels
+from datamodules.image_files import SUFFIXES, list_images, pixels, read_image
 from gan_modules.base import GAN, Direction, GameOptions, GANError, LatentGAN, TranslationGAN
 from gan_modules.callbacks.pictures import as_image, image_grid, scatter, to_uint8
 from gan_modules.engine.checkpoints import KEY, read_checkpoint

@@ -13,6 +13,7 @@ from typing import IO, Any, cast
 
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from torch import Tensor
 
 import gan_modules
 from gan_modules.engine.players import GANError
@@ -126,6 +127,11 @@ def _contents(path: Path, device: str) -> Any:
     except Exception:
         # RuntimeError, EOFError, BadZipFile, UnpicklingError, … for one thing: these bytes are no such checkpoint
         return None
+
+
+def claims_more_than_it_holds(tensor: Tensor) -> bool:
+    """Whether a tensor from a file repeats what little it holds, so as to be made in full by whoever copies it."""
+    return tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes()
 
 
 def hyper_parameters(checkpoint: dict[str, Any]) -> dict[str, Any]:

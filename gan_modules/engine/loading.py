@@ -15,6 +15,7 @@ from torch import Tensor
 
 from gan_modules.engine.checkpoints import (
     KEY,
+    claims_more_than_it_holds,
     class_path,
     find_class,
     hyper_parameters,
@@ -148,7 +149,7 @@ def _build(
 
     Sizes in a stranger's file so cost no memory.
     """
-    if any(t.numel() * t.element_size() > t.untyped_storage().nbytes() for t in weights.values()):
+    if any(map(claims_more_than_it_holds, weights.values())):
         raise GANError(f"'{source}' claims tensors larger than what it holds: get it again from a source you trust.")
     try:
         with torch.device("meta"):

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gan_modules.engine.checkpoints import write_atomically
+from gan_modules.engine.checkpoints import claims_more_than_it_holds, write_atomically
 from gan_modules.engine.players import GANError
 from gan_modules.networks import build_patchgan, build_translator
 from gan_modules.networks.norms import Norm
@@ -156,7 +156,7 @@ def _read(path: Path) -> dict[str, Tensor]:
             f"executed; get it again from a source you trust."
         ) from error
     tensors = state.values() if isinstance(state, dict) else [None]
-    if not all(isinstance(t, Tensor) and t.numel() * t.element_size() <= t.untyped_storage().nbytes() for t in tensors):
+    if not all(isinstance(tensor, Tensor) and not claims_more_than_it_holds(tensor) for tensor in tensors):
         raise GANError(f"'{path}' is not the state_dict of one network: pass a file such as latest_net_G_A.pth.")
     state = {str(key).removeprefix("module."): tensor for key, tensor in state.items()}
     return {key: tensor for key, tensor in state.items() if not _is_of_instance_norm(key, state)}
