@@ -1,4 +1,4 @@
-"""The command line: Lightning's ``fit validate test predict``, and ``sample`` and ``translate`` from a checkpoint."""
+"""The command line: Lightning's ``fit validate test predict``, and those of `gan_modules.commands`."""
 
 from __future__ import annotations
 
@@ -8,27 +8,23 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-import torch
 from jsonargparse import auto_cli
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from PIL import Image
 from torch import Tensor
-from tqdm import tqdm
 
 import datamodules
 import gan_modules
 from datamodules import DataError, ImageDataModule
-from datamodules.image_files import SUFFIXES, list_images, pixels, read_image
-from gan_modules.base import GAN, Direction, GameOptions, GANError, LatentGAN, TranslationGAN
-from gan_modules.callbacks.pictures import as_image, image_grid, scatter, to_uint8
+from gan_modules.base import GAN, GameOptions, GANError, TranslationGAN
+from gan_modules.callbacks.pictures import as_image, to_uint8
+from gan_modules.commands import COMMANDS
 from gan_modules.engine.checkpoints import KEY, read_checkpoint
 
 MODELS = {name: cls for name in gan_modules.__all__ if inspect.isclass(cls := getattr(gan_modules, name))}
@@ -155,120 +151,6 @@ class CommandLine(LightningCLI):
             print(f"\ngan-modules {use} --ckpt_path {saved}")
 
 
-def sample(
-    ckpt_path: Path,
-    n: int = 64,
-    out: Path = Path("samples.png"),
-    labels: int | list[int] | None = None,
-    seed: int | None = 0,
-    truncation: float = 1.0,
-    ema: bool = True,
-    device: str = "cpu",
-) -> None:
-    """Generate images from a checkpoint: one picture where `out` ends in .png, else a folder of numbered PNG files.
-
-    Args:
-        ckpt_path: The checkpoint; it names its own class.
-        n: How many images.
-        out: A PNG file for a grid, or a folder for single images.
-        labels: Class of all images, or a list of n classes; by default all classes in turn.
-        seed: Makes the images repeatable.
-        truncation: Factor on the latents; below 1 for less variety.
-        ema: Whether to use the averaged generator, where there is one.
-        device: Where to compute: cpu, cuda, mps.
-    """
-    if n < 1:
-        raise GANError(f"n={n} must be at least 1: it is the number of images.")
-    model = _load(ckpt_path, device)
-    if not isinstance(model, LatentGAN):
-        raise GANError(f"'{ckpt_path}' holds a {type(model).__name__}, which does not make images from noise.")
-    images = model.sample(n, labels=labels, seed=seed, truncation=truncation, ema=ema).cpu()
-    if out.suffix.lower() == ".png":
-        out.parent.mkdir(parents=True, exist_ok=True)
-        points = len(model.image_shape) == 1
-        as_image(scatter(images, images) if points else image_grid(images)).save(out)
-        print(f"{n} samples: {out}")
-        return
-    if len(model.image_shape) == 1:
-        raise GANError(f"{type(model).__name__} was trained on points, which make one picture: let --out end in .png.")
-    out.mkdir(parents=True, exist_ok=True)
-    for index, image in enumerate(tqdm(to_uint8(images), unit="image")):
-        as_image(image).save(out / f"{index:06d}.png")
-    print(f"{n} samples: {out}/")
-
-
-def translate(
-    ckpt_path: Path,
-    input: str,
-    output: str,
-    direction: Direction = "AtoB",
-    stochastic: bool = False,
-    seed: int = 0,
-    ema: bool = True,
-    batch_size: int = 8,
-    device: str = "cpu",
-) -> None:
-    """Translate every image below a folder to a file of the same name and size below another.
-
-    The network sees each image at the size it was trained on; its answer is brought to the image's own.
-
-    Args:
-        ckpt_path: The checkpoint; it names its own class.
-        input: The folder of images.
-        output: The folder to write to.
-        direction: AtoB, or BtoA where the model knows the way back.
-        stochastic: Whether to translate as Pix2Pix was published, with dropout and each image's own statistics.
-        seed: Makes stochastic translations repeatable.
-        ema: Whether to use the averaged generator, where there is one.
-        batch_size: Images to translate at a time.
-        device: Where to compute: cpu, cuda, mps.
-    """
-    if batch_size < 1:
-        raise GANError(f"batch_size={batch_size} must be at least 1.")
-    source, target = Path(input).expanduser(), Path(output).expanduser()
-    if not source.is_dir():
-        raise GANError(f"There is no folder '{source}': pass the images' place as --input.")
-    inner, outer = target.resolve(), source.resolve()
-    if inner.is_relative_to(outer) or outer.is_relative_to(inner):
-        raise GANError(f"'{source}' and '{target}' lie in one another: pass another folder as --output.")
-    names = list_images(str(source))
-    if not names:
-        raise GANError(f"'{source}' holds no image: put some there ({' '.join(SUFFIXES)}).")
-    model = _load(ckpt_path, device)
-    if not isinstance(model, TranslationGAN):
-        raise GANError(f"'{ckpt_path}' holds a {type(model).__name__}, which does not translate images: see sample.")
-    channels, height, width = model.image_shape if direction == "AtoB" else model.target_shape
-    opaque = [name for name in names if name.lower().endswith((".jpg", ".jpeg", ".bmp"))]
-    if (model.target_shape if direction == "AtoB" else model.image_shape)[0] == 4 and opaque:
-        raise GANError(f"'{opaque[0]}' is of a kind that holds no transparency, as this model's: convert to PNG.")
-    torch.manual_seed(seed)
-    with tqdm(total=len(names), unit="image") as bar:
-        remaining = iter(names)
-        while batch := list(islice(remaining, batch_size)):
-            images = [read_image(os.path.join(source, name), channels) for name in batch]
-            fitted = [image.resize((width, height), Image.Resampling.BICUBIC) for image in images]
-            inputs = torch.stack([pixels(image, channels) for image in fitted]).float() / 127.5 - 1
-            outputs = to_uint8(model.translate(inputs, direction, stochastic=stochastic, ema=ema)).cpu()
-            for name, image, translation in zip(batch, images, outputs, strict=True):
-                path = target / name
-                path.parent.mkdir(parents=True, exist_ok=True)
-                as_image(translation).resize(image.size, Image.Resampling.BICUBIC).save(path, quality=95)
-            bar.update(len(batch))
-    print(f"{len(names)} translations: {target}/")
-
-
-def _load(ckpt_path: Path, device: str) -> GAN:
-    """The model, on a device that has been seen to be there."""
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:  # AssertionError: torch was built without it
-        raise GANError(f"There is no device '{device}' here: pass --device cpu.") from error
-    return GAN.load_from_checkpoint(ckpt_path, map_location=device)
-
-
-FROM_CHECKPOINT: dict[str, Callable[..., None]] = {"sample": sample, "translate": translate}
-
-
 def main() -> None:
     """Run the command in `sys.argv`; a mistake of the user's ends in one sentence and status 2."""
     command = sys.argv[1] if len(sys.argv) > 1 else "--help"
@@ -277,9 +159,9 @@ def main() -> None:
             print(HELP, end="")
         elif command == "--version":
             print(f"gan-modules {gan_modules.__version__}")
-        elif command in FROM_CHECKPOINT:
+        elif command in COMMANDS:
             auto_cli(
-                FROM_CHECKPOINT[command],
+                COMMANDS[command],
                 args=sys.argv[2:],
                 as_positional=False,
                 prog=f"gan-modules {command}",
@@ -288,7 +170,7 @@ def main() -> None:
         elif command in CommandLine.subcommands():
             CommandLine()
         else:
-            commands = [*CommandLine.subcommands(), *FROM_CHECKPOINT]
+            commands = [*CommandLine.subcommands(), *COMMANDS]
             raise GANError(f"There is no command '{command}'{_near(command, commands)}; see gan-modules --help.")
     except (ValueError, OSError, MisconfigurationException) as error:
         # the parser wraps what a constructor says

@@ -1,0 +1,10 @@
+"""The commands besides Lightning's: each a function, whose arguments and docstring are the command's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from gan_modules.commands.sample import sample
+from gan_modules.commands.translate import translate
+
+COMMANDS: dict[str, Callable[..., None]] = {"sample": sample, "translate": translate}

@@ -1,0 +1,18 @@
+"""The model that a command works with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from gan_modules.base import GAN, GANError
+
+
+def load_model(ckpt_path: Path, device: str) -> GAN:
+    """The model, on a device that has been seen to be there."""
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # AssertionError: torch was built without it
+        raise GANError(f"There is no device '{device}' here: pass --device cpu.") from error
+    return GAN.load_from_checkpoint(ckpt_path, map_location=device)

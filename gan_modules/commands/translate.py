@@ -1,0 +1,76 @@
+"""``gan-modules translate``: a folder of images turned into images of the other side, by a checkpoint."""
+
+from __future__ import annotations
+
+import os
+from itertools import islice
+from pathlib import Path
+
+import torch
+from PIL import Image
+from tqdm import tqdm
+
+from datamodules.image_files import SUFFIXES, list_images, pixels, read_image
+from gan_modules.base import Direction, GANError, TranslationGAN
+from gan_modules.callbacks.pictures import as_image, to_uint8
+from gan_modules.commands.checkpoint import load_model
+
+
+def translate(
+    ckpt_path: Path,
+    input: str,
+    output: str,
+    direction: Direction = "AtoB",
+    stochastic: bool = False,
+    seed: int = 0,
+    ema: bool = True,
+    batch_size: int = 8,
+    device: str = "cpu",
+) -> None:
+    """Translate every image below a folder to a file of the same name and size below another.
+
+    The network sees each image at the size it was trained on; its answer is brought to the image's own.
+
+    Args:
+        ckpt_path: The checkpoint; it names its own class.
+        input: The folder of images.
+        output: The folder to write to.
+        direction: AtoB, or BtoA where the model knows the way back.
+        stochastic: Whether to translate as Pix2Pix was published, with dropout and each image's own statistics.
+        seed: Makes stochastic translations repeatable.
+        ema: Whether to use the averaged generator, where there is one.
+        batch_size: Images to translate at a time.
+        device: Where to compute: cpu, cuda, mps.
+    """
+    if batch_size < 1:
+        raise GANError(f"batch_size={batch_size} must be at least 1.")
+    source, target = Path(input).expanduser(), Path(output).expanduser()
+    if not source.is_dir():
+        raise GANError(f"There is no folder '{source}': pass the images' place as --input.")
+    inner, outer = target.resolve(), source.resolve()
+    if inner.is_relative_to(outer) or outer.is_relative_to(inner):
+        raise GANError(f"'{source}' and '{target}' lie in one another: pass another folder as --output.")
+    names = list_images(str(source))
+    if not names:
+        raise GANError(f"'{source}' holds no image: put some there ({' '.join(SUFFIXES)}).")
+    model = load_model(ckpt_path, device)
+    if not isinstance(model, TranslationGAN):
+        raise GANError(f"'{ckpt_path}' holds a {type(model).__name__}, which does not translate images: see sample.")
+    channels, height, width = model.image_shape if direction == "AtoB" else model.target_shape
+    opaque = [name for name in names if name.lower().endswith((".jpg", ".jpeg", ".bmp"))]
+    if (model.target_shape if direction == "AtoB" else model.image_shape)[0] == 4 and opaque:
+        raise GANError(f"'{opaque[0]}' is of a kind that holds no transparency, as this model's: convert to PNG.")
+    torch.manual_seed(seed)
+    with tqdm(total=len(names), unit="image") as bar:
+        remaining = iter(names)
+        while batch := list(islice(remaining, batch_size)):
+            images = [read_image(os.path.join(source, name), channels) for name in batch]
+            fitted = [image.resize((width, height), Image.Resampling.BICUBIC) for image in images]
+            inputs = torch.stack([pixels(image, channels) for image in fitted]).float() / 127.5 - 1
+            outputs = to_uint8(model.translate(inputs, direction, stochastic=stochastic, ema=ema)).cpu()
+            for name, image, translation in zip(batch, images, outputs, strict=True):
+                path = target / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                as_image(translation).resize(image.size, Image.Resampling.BICUBIC).save(path, quality=95)
+            bar.update(len(batch))
+    print(f"{len(names)} translations: {target}/")
