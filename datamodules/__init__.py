@@ -8,6 +8,7 @@ from .fashion_mnist import FashionMNISTDataModule
 from .image_folder import ImageFolderDataModule
 from .mnist import MNISTDataModule
 from .paired import PairedImagesDataModule
+from .streaming import StreamingDataModule, write_shards
 from .toy import ToyDataModule
 from .unpaired import UnpairedImagesDataModule
 
@@ -21,6 +22,8 @@ __all__ = [
     "ImageFolderDataModule",
     "MNISTDataModule",
     "PairedImagesDataModule",
+    "StreamingDataModule",
     "ToyDataModule",
     "UnpairedImagesDataModule",
+    "write_shards",
 ]
