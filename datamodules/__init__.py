@@ -8,7 +8,7 @@ from .fashion_mnist import FashionMNISTDataModule
 from .image_folder import ImageFolderDataModule
 from .mnist import MNISTDataModule
 from .paired import PairedImagesDataModule
-from .streaming import StreamingDataModule, write_shards
+from .streaming import StreamingDataModule
 from .toy import ToyDataModule
 from .unpaired import UnpairedImagesDataModule
 
@@ -25,5 +25,4 @@ __all__ = [
     "StreamingDataModule",
     "ToyDataModule",
     "UnpairedImagesDataModule",
-    "write_shards",
 ]
