@@ -10,16 +10,13 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.utils import make_grid
 
+from gan_modules.functional.pixels import to_uint8 as to_uint8
+
 CELL = 32  # the least height and width of an image in a grid, in pixels
 CANVAS = 512  # height and width of a scatter, in pixels
 DOT = 5  # width of a point in a scatter, in pixels
 OPACITY = 0.4  # of one point; where many overlap, the colour deepens
 GREY, BLUE = (0.55, 0.55, 0.55), (0.0, 0.25, 0.85)
-
-
-def to_uint8(images: Tensor) -> Tensor:
-    """Round images from [-1, 1] to uint8; the exact inverse of the datamodules' scaling."""
-    return ((images.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
 
 
 def as_image(picture: Tensor) -> Image.Image:
