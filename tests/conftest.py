@@ -68,3 +68,11 @@ def noise_batches() -> Callable[..., list[tuple[Tensor, ...]]]:
         return batches
 
     return make
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _features_of_reals_of_this_session(tmp_path_factory):
+    """What the tests cache stays out of the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GAN_MODULES_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield

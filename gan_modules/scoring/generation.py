@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
+
+from gan_modules.engine.players import GANError
 
 
 class Sampler(Protocol):
@@ -21,6 +24,7 @@ class Sampler(Protocol):
         n: int,
         *,
         labels: Tensor | None = None,
+        z: Tensor | None = None,
         seed: int | None = None,
         truncation: float = 1.0,
         ema: bool = True,
@@ -28,48 +32,74 @@ class Sampler(Protocol):
         """Samples ``(n, *image_shape)`` in [-1, 1]."""
 
 
-def generate(
-    model: Sampler,
-    n: int,
-    *,
-    batch_size: int,
-    seed: int,
-    class_counts: Tensor | None = None,
-    truncation: float = 1.0,
-    ema: bool = True,
-    rank: int = 0,
-    world_size: int = 1,
-) -> Iterator[Tensor]:
-    """This process's share of `n` samples, ``(≤ batch_size, C, H, W)`` in [-1, 1] at a time, by processes in turn.
+@dataclass
+class Draw:
+    """How samples are drawn from a model, batch after batch, by processes in turn.
 
     Batch i has a seed of its own, which no other pair of `seed` and i has. Each process makes as many batches,
-    though the last ones may count for nothing and be empty: a sharded generator needs all processes.
+    though the last ones may count for nothing: a sharded generator needs all processes.
 
-    Args:
+    Attributes:
         model: Makes them.
-        n: How many, over all processes.
-        batch_size: How many at a time, also where fewer count.
+        batch_size: How many at a time.
         seed: Their seed, from 0 to 2³¹ - 1.
         class_counts: How many reals each class has ``(num_classes,)``: the samples' labels are those of the reals,
             sorted and evenly thinned out or repeated. `None` for a model that knows no classes.
         truncation: See `gan_modules.base.LatentGAN.sample`.
         ema: See there.
-        rank: This process.
-        world_size: The number of processes.
     """
-    stride = batch_size * world_size
-    planned = math.ceil(n / stride) * stride
-    labels = None
-    if class_counts is not None:
-        n_real = int(class_counts.sum())
-        places = torch.arange(planned, device=class_counts.device) * n_real // n
-        labels = torch.searchsorted(class_counts.cumsum(0), places.clamp(max=n_real - 1), right=True)
-    for start in range(rank * batch_size, planned, stride):
-        images = model.sample(
-            batch_size,
-            labels=None if labels is None else labels[start : start + batch_size],
-            seed=(seed << 32) + start // batch_size,
-            truncation=truncation,
-            ema=ema,
+
+    model: Sampler
+    batch_size: int
+    seed: int
+    class_counts: Tensor | None = None
+    truncation: float = 1.0
+    ema: bool = True
+
+    def samples(self, n: int) -> Iterator[Tensor]:
+        """This process's share of `n` samples, ``(≤ batch_size, C, H, W)`` in [-1, 1]; empty where none counts."""
+        for start, labels in self._batches(n):
+            images = self.model.sample(
+                self.batch_size, labels=labels, seed=self._seed(start), truncation=self.truncation, ema=self.ema
+            )
+            yield images[: max(n - start, 0)]
+
+    def paths(self, n: int) -> Iterator[tuple[Callable[[Tensor], Tensor], Tensor, Tensor, Tensor]]:
+        """This process's share of `n` paths through latent space: the generator, both ends ``(N, D)``, places ``(N,)``.
+
+        Raises:
+            GANError: If the model does not tell the size of its latents.
+        """
+        size = getattr(self.model, "latent_dim", None)
+        if size is None:
+            raise GANError(
+                f"{type(self.model).__name__} tells no latent_dim, so that there are no paths: leave ppl out."
+            )
+        for start, labels in self._batches(n):
+            count = min(max(n - start, 0), self.batch_size)
+            source = torch.Generator().manual_seed(self._seed(start))
+            a, b = torch.randn(2, self.batch_size, size, generator=source)
+            places = torch.rand(self.batch_size, generator=source)
+            if count:
+                yield self._generator(None if labels is None else labels[:count]), a[:count], b[:count], places[:count]
+
+    def _generator(self, labels: Tensor | None) -> Callable[[Tensor], Tensor]:
+        return lambda z: self.model.sample(len(z), labels=labels, z=z, truncation=self.truncation, ema=self.ema)
+
+    def _seed(self, start: int) -> int:
+        return (self.seed << 32) + start // self.batch_size
+
+    def _batches(self, n: int) -> Iterator[tuple[int, Tensor | None]]:
+        """The number of each batch's first sample, and its labels."""
+        rank, processes = (
+            (distributed.get_rank(), distributed.get_world_size()) if distributed.is_initialized() else (0, 1)
         )
-        yield images[: max(n - start, 0)]
+        stride = self.batch_size * processes
+        planned = math.ceil(n / stride) * stride
+        labels = None
+        if self.class_counts is not None:
+            n_real = int(self.class_counts.sum())
+            places = torch.arange(planned) * n_real // n
+            labels = torch.searchsorted(self.class_counts.cumsum(0), places.clamp(max=n_real - 1), right=True)
+        for start in range(rank * self.batch_size, planned, stride):
+            yield start, None if labels is None else labels[start : start + self.batch_size]

@@ -41,6 +41,7 @@ class Score:
     Attributes:
         metric: Its name: ``fid``, ``precision``.
         value: The number.
+        std: Its standard deviation over the metric's own subsets or splits, where it has such.
         higher_is_better: Whether it grows as samples improve.
         network: Name of the feature network; empty where the metric looks at the images themselves.
         sha256: Hash of the network's weights.
@@ -62,6 +63,7 @@ class Score:
 
     metric: str
     value: float
+    std: float | None = None
     higher_is_better: bool
     network: str = ""
     sha256: str = ""
@@ -118,11 +120,15 @@ def compare(score: Score, other: Score) -> float:
     Raises:
         GANError: If their protocols differ; it names each difference.
     """
-    pairs = {name: (getattr(score, name), getattr(other, name)) for name in PROTOCOL}
-    unlike = [f"{name} ({a} and {b})" for name, (a, b) in pairs.items() if a != b and a is not None and b is not None]
-    if unlike:
-        raise GANError(f"These scores do not compare, for they differ in {', '.join(unlike)}: score both alike.")
+    if differences := unlike(score, other):
+        raise GANError(f"These scores do not compare, for they differ in {', '.join(differences)}: score both alike.")
     return score.value - other.value
+
+
+def unlike(score: Score, other: Score) -> list[str]:
+    """Where the protocols of two scores differ, each with both sides."""
+    pairs = {name: (getattr(score, name), getattr(other, name)) for name in PROTOCOL}
+    return [f"{name} ({a} and {b})" for name, (a, b) in pairs.items() if a != b and a is not None and b is not None]
 
 
 class Spread(NamedTuple):

@@ -83,7 +83,7 @@ def test_each_difference_of_protocol_is_refused_by_name(name):
 
 def test_every_field_is_protocol_or_circumstance():
     circumstances = {
-        *("value", "higher_is_better", "reals", "split", "fakes", "seed", "round", "images_seen", "versions"),
+        *("value", "std", "higher_is_better", "reals", "split", "fakes", "seed", "round", "images_seen", "versions"),
     }
     assert set(OTHER) == set(PROTOCOL)
     assert {field.name for field in fields(Score)} == circumstances | set(PROTOCOL)
