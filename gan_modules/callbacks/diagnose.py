@@ -189,10 +189,10 @@ class Diagnose(Callback):
             norms = vitals.spectral_norms(player.network)
             before = self._norms.get(name, norms)
             growths = {layer: norm / max(before[layer], TINY) for layer, norm in norms.items()}
-            grown[name] = max(growths, key=growths.__getitem__)
+            grown[name] = max(growths, key=growths.__getitem__, default="")
             figures[f"gradient_{name}"] = self._gradients.get(name, math.nan)
-            figures[f"spectral_{name}"] = max(norms.values())
-            figures[f"growth_{name}"] = growths[grown[name]]
+            figures[f"spectral_{name}"] = max(norms.values(), default=math.nan)
+            figures[f"growth_{name}"] = growths.get(grown[name], math.nan)
             self._norms[name] = norms
         return figures, grown
 
