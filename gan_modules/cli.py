@@ -24,7 +24,7 @@ import gan_modules
 from datamodules import DataError, ImageDataModule
 from gan_modules.base import GAN, GameOptions, GANError, TranslationGAN
 from gan_modules.callbacks.pictures import as_image, to_uint8
-from gan_modules.commands import COMMANDS
+from gan_modules.commands import COMMANDS, gather_lists
 from gan_modules.engine.checkpoints import KEY, read_checkpoint
 
 MODELS = {name: cls for name in gan_modules.__all__ if inspect.isclass(cls := getattr(gan_modules, name))}
@@ -45,6 +45,7 @@ commands:
   test       score a checkpoint on the test data
   predict    generate as many images as the test data has, to the run's folder
   sample     generate images from a checkpoint: a grid, or a folder of files
+  score      FID and its kin, of checkpoints or folders of images, as a table and as records
   translate  turn a folder of images into images of the other side, by a Pix2Pix or CycleGAN checkpoint
 
 models:  {" ".join(CHOICES["model"])}
@@ -55,6 +56,7 @@ examples:
   gan-modules fit --model DCGAN --data ImageFolderDataModule --data.folder my_photos --trainer.max_steps 20000
   gan-modules fit --config run/config.yaml --ckpt_path run/checkpoints/last.ckpt      (goes on with an interrupted run)
   gan-modules sample --ckpt_path run/checkpoints/last.ckpt --n 64 --out grid.png
+  gan-modules score --ckpt_path run/checkpoints/last.ckpt --metrics fid kid prdc --n 10000 --seeds 0 1 2
 
 Each command explains its arguments: gan-modules fit --help. Those of one class: gan-modules fit --model.help DCGAN.
 """
@@ -162,7 +164,7 @@ def main() -> None:
         elif command in COMMANDS:
             auto_cli(
                 COMMANDS[command],
-                args=sys.argv[2:],
+                args=gather_lists(COMMANDS[command], sys.argv[2:]),
                 as_positional=False,
                 prog=f"gan-modules {command}",
                 parser_class=ArgumentParser,

@@ -19,6 +19,7 @@ from gan_modules.metrics.networks import feature_network
 from gan_modules.scoring.cache import FeatureCache
 from gan_modules.scoring.catalogue import build_metrics, check_names
 from gan_modules.scoring.evaluate import Circumstances, Examiner
+from gan_modules.scoring.generation import SEEDS
 from gan_modules.scoring.record import Score, append, best, unlike
 
 FILE = "scores.jsonl"  # in the run's folder
@@ -68,8 +69,8 @@ class Scores(Callback):
         check_names(metrics)
         if (num_samples is not None and num_samples < 2) or batch_size < 1:
             raise GANError(f"{self._name} needs at least two samples, in batches: {num_samples=}, {batch_size=}.")
-        if every_n_epochs < 1 or not 0 <= seed < 2**31:
-            raise GANError(f"{self._name} needs {every_n_epochs=} of at least 1 and {seed=} from 0 to 2³¹ - 1.")
+        if every_n_epochs < 1 or not 0 <= seed < SEEDS:
+            raise GANError(f"{self._name} needs {every_n_epochs=} of at least 1 and {seed=} from 0 to {SEEDS - 1}.")
         self.metrics = tuple(metrics)
         self.features = feature_network(features) if isinstance(features, nn.Module) else features
         self.weights = weights

@@ -12,6 +12,8 @@ from torch import Tensor, distributed
 
 from gan_modules.engine.players import GANError
 
+SEEDS = 2**16  # how many there are
+
 
 class Sampler(Protocol):
     """A model that makes images from noise; `gan_modules.base` holds the real ones."""
@@ -36,13 +38,13 @@ class Sampler(Protocol):
 class Draw:
     """How samples are drawn from a model, batch after batch, by processes in turn.
 
-    Batch i has a seed of its own, which no other pair of `seed` and i has. Each process makes as many batches,
+    Batch i has a seed of its own, which no other `seed` gives to any batch below 65,536. Each process makes as many batches,
     though the last ones may count for nothing: a sharded generator needs all processes.
 
     Attributes:
         model: Makes them.
         batch_size: How many at a time.
-        seed: Their seed, from 0 to 2³¹ - 1.
+        seed: Their seed, below `SEEDS`.
         class_counts: How many reals each class has ``(num_classes,)``: the samples' labels are those of the reals,
             sorted and evenly thinned out or repeated. `None` for a model that knows no classes.
         truncation: See `gan_modules.base.LatentGAN.sample`.
@@ -87,7 +89,7 @@ class Draw:
         return lambda z: self.model.sample(len(z), labels=labels, z=z, truncation=self.truncation, ema=self.ema)
 
     def _seed(self, start: int) -> int:
-        return (self.seed << 32) + start // self.batch_size
+        return (self.seed << 16) + start // self.batch_size  # torch's CPU generators heed 32 bits
 
     def _batches(self, n: int) -> Iterator[tuple[int, Tensor | None]]:
         """The number of each batch's first sample, and its labels."""

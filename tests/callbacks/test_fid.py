@@ -64,7 +64,7 @@ def real_images():
 def fake_images(model, n=359, batch_size=64, seed=0, labels=None):
     def batch(i):
         chosen = None if labels is None else labels[i * batch_size : (i + 1) * batch_size]
-        return model.sample(batch_size if chosen is None else len(chosen), labels=chosen, seed=(seed << 32) + i)
+        return model.sample(batch_size if chosen is None else len(chosen), labels=chosen, seed=(seed << 16) + i)
 
     return as_bytes(torch.cat([batch(i) for i in range(-(-n // batch_size))])[:n])
 
