@@ -76,6 +76,10 @@ def score(
         )
     if not ckpt_path and fake is None and not floor:
         raise GANError("There is nothing to score: pass --ckpt_path, --fake or --floor=true.")
+    if set(metrics) == {"ppl"} and (fake is not None or floor):
+        raise GANError(
+            "Path lengths are those of a generator: name another metric for images, or score checkpoints alone."
+        )
     models = {path: _load(path, device) for place in ckpt_path for path in _checkpoints(Path(place).expanduser())}
     shapes = {model.image_shape for model in models.values()}
     reals, others = _reals(real, data, split, floor, [*models], channels=min(shapes, default=(None,))[0])
@@ -97,6 +101,8 @@ def score(
         device=device,
     )
     examiner.check(shape)
+    for model in models.values():
+        examiner.check_classes(model)
     files = {path: out or _run_folder(path) / FILE for path in models}
     elsewhere = out or next(iter(files.values()), Path(FILE))
     for file in {*files.values(), elsewhere}:

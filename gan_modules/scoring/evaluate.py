@@ -93,6 +93,15 @@ class Examiner:
                 metric.update(image, real=False)
                 metric.reset()
 
+    def check_classes(self, model: Sampler) -> None:
+        """Raise GANError if the model makes images of other classes than the reals have."""
+        classes = len(self._class_counts)
+        if model.num_classes not in (0, classes):
+            raise GANError(
+                f"The model makes images of {model.num_classes} classes, and the reals have {classes or 'none'}: "
+                f"choose reals with the labels that it was trained on."
+            )
+
     def to(self, device: str | torch.device) -> None:
         """Move everything that takes memory."""
         for metric in self.metrics:
@@ -152,11 +161,7 @@ class Examiner:
             GANError: If there are too few of either, or the model's classes are not the reals'.
         """
         n = n or self.n_real
-        if model.num_classes not in (0, len(self._class_counts)):
-            raise GANError(
-                f"The model makes images of {model.num_classes} classes, and the reals have "
-                f"{len(self._class_counts) or 'none'}: choose reals with the labels that it was trained on."
-            )
+        self.check_classes(model)
         draw = Draw(
             model,
             self.batch_size,
@@ -184,7 +189,7 @@ class Examiner:
         )
 
     def scores(self, **circumstances: Unpack[Circumstances]) -> list[Score]:
-        """The scores of the fakes shown since the last call.
+        """The scores of the fakes shown since the last call; those of a generator are not among them without one.
 
         Raises:
             GANError: If there were too few, or too few reals.
@@ -193,6 +198,8 @@ class Examiner:
         self._n_fake = 0
         scores = []
         for metric in self.metrics:
+            if isinstance(metric, PerceptualPathLength) and not metric.lengths:
+                continue
             with torch.inference_mode():
                 values = {name: float(value) for name, value in metric.compute().items()}
             metric.reset()

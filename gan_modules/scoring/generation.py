@@ -38,8 +38,8 @@ class Sampler(Protocol):
 class Draw:
     """How samples are drawn from a model, batch after batch, by processes in turn.
 
-    Batch i has a seed of its own, which no other `seed` gives to any batch below 65,536. Each process makes as many batches,
-    though the last ones may count for nothing: a sharded generator needs all processes.
+    Batch i has a seed of its own, which no other `seed` gives to any batch below 65,536. Each process makes as many
+    batches, though the last ones may count for nothing: a sharded generator needs all processes.
 
     Attributes:
         model: Makes them.
