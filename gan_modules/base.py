@@ -186,9 +186,7 @@ class LatentGAN(GAN, ABC):
         elif z.shape != (n, self.latent_dim):
             raise GANError(f"z has shape {tuple(z.shape)}, but sample({n}) needs ({n}, {self.latent_dim}).")
         z = z.to(self.device) * truncation
-        if labels is not None and not self.num_classes:
-            raise GANError(f"{type(self).__name__} was trained without classes: leave labels out.")
-        condition = (self._labels(n, labels),) if self.num_classes else ()
+        condition = self.condition(n, labels)
         was_training = network.training
         network.eval()
         try:
@@ -197,14 +195,23 @@ class LatentGAN(GAN, ABC):
         finally:
             network.train(was_training)
 
-    def _labels(self, n: int, labels: Tensor | Sequence[int] | int | None) -> Tensor:
+    def condition(self, n: int, labels: Tensor | Sequence[int] | int | None) -> tuple[Tensor, ...]:
+        """What the generator is told beside `n` latents: ``(labels,)`` as `sample` takes them, ``()`` without classes.
+
+        Raises:
+            GANError: If the labels do not fit the model.
+        """
+        if not self.num_classes:
+            if labels is not None:
+                raise GANError(f"{type(self).__name__} was trained without classes: leave labels out.")
+            return ()
         if labels is None:
-            return torch.arange(n, device=self.device) % self.num_classes
+            return (torch.arange(n, device=self.device) % self.num_classes,)
         chosen = torch.as_tensor([labels] * n if isinstance(labels, int) else labels, device=self.device)
         whole = chosen.shape == (n,) and not chosen.is_floating_point()
         if not whole or not 0 <= int(chosen.min()) <= int(chosen.max()) < self.num_classes:
             raise GANError(f"labels must be {n} class indices from 0 to {self.num_classes - 1}.")
-        return chosen
+        return (chosen,)
 
     def predict_step(self, batch: Any, batch_idx: int) -> Tensor:
         """As many samples as the batch has images, of the batch's classes."""
