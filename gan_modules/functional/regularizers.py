@@ -60,7 +60,7 @@ def r2(discriminator: Callable[..., Tensor], fake: Tensor, *condition: Tensor) -
 
 
 def path_lengths(images: Tensor, ws: Tensor, noise: Tensor | None = None) -> Tensor:
-    """Return ‖∂(G(w)·y)/∂w‖₂ (N,) of each image for random directions y, root mean square over layers (1912.04958, Eq. 4).
+    """Return ‖∂(G(w)·y)/∂w‖₂ (N,) for random images y, as root mean square over the layers (1912.04958, Eq. 4).
 
     It is itself differentiable. The noise that enters the paper's y is divided by √(H·W), so that the length does not
     depend on the resolution.
