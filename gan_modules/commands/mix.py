@@ -6,6 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from gan_modules.base import GANError
 from gan_modules.commands.checkpoint import load_latent_model
 from gan_modules.commands.numbers import Numbers, parse_numbers
 from gan_modules.tools import mix as mixture
@@ -38,7 +39,8 @@ def mix(
     """
     seeds = parse_numbers("rows", rows), parse_numbers("columns", columns)
     layers = [parse_numbers("styles", part) for part in ([styles] if isinstance(styles, str) else styles)]
-    check_picture(out)
+    if out.suffix.lower() != ".png":
+        raise GANError(f"'{out}' is no name for a sheet: let it end in .png.")
     model = load_latent_model(ckpt_path, device)
     sheets = [mixture(model, *seeds, styles=part, labels=labels, truncation=truncation, ema=ema) for part in layers]
     pictures = [sheet.picture() for sheet in sheets]

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 
-from tqdm import tqdm
+import torch
 
-from gan_modules.base import GANError
+from gan_modules.base import SAMPLE_CHUNK, GANError
 from gan_modules.callbacks.pictures import as_image, image_grid, scatter, to_uint8
 from gan_modules.commands.checkpoint import load_latent_model
 from gan_modules.commands.numbers import Numbers, parse_numbers
-from gan_modules.tools import draw
+from gan_modules.tools.drawing import paint, seed_condition, seed_latents
 
 
 def sample(
@@ -46,17 +47,18 @@ def sample(
     if points and not single:
         raise GANError(f"{type(model).__name__} was trained on points, which make one picture: let --out end in .png.")
     if chosen is None:
-        images = model.sample(n, labels=labels, seed=seed, truncation=truncation, ema=ema).cpu()
+        z, condition, at_once = model.latents(n, seed), model.condition(n, labels), SAMPLE_CHUNK
         names = [f"{index:06d}" for index in range(n)]
     else:
-        images = draw(model, chosen, labels=labels, truncation=truncation, ema=ema).cpu()
+        z, condition, at_once = seed_latents(model, chosen), seed_condition(model, chosen, labels), 1
         names = [f"seed{number:06d}" for number in chosen]
+    batches = (images.cpu() for images in paint(model, z, condition, at_once, truncation, ema))
     if single:
+        images = torch.cat(list(batches))
         out.parent.mkdir(parents=True, exist_ok=True)
         as_image(scatter(images, images) if points else image_grid(images)).save(out)
-        print(f"{len(images)} samples: {out}")
-        return
-    out.mkdir(parents=True, exist_ok=True)
-    for name, image in zip(tqdm(names, unit="file"), to_uint8(images), strict=True):
-        as_image(image).save(out / f"{name}.png")
-    print(f"{len(images)} samples: {out}/")
+    else:
+        out.mkdir(parents=True, exist_ok=True)
+        for name, image in zip(names, chain.from_iterable(map(to_uint8, batches)), strict=True):
+            as_image(image).save(out / f"{name}.png")
+    print(f"{len(z)} samples: {out}{'' if single else '/'}")

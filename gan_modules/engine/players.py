@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypedDict
 
@@ -36,12 +36,20 @@ class Player:
         objective: From what a turn deals to the named terms of the loss.
         optimizer: From the list of parameters to their optimizer.
         schedule: From rounds played to the factor on the learning rate.
+        further: Other objectives by name, each minimised in moves of its own with the same optimizer: a regularizer
+            that is not due in every round. The move of the player "critic" on its "penalty" is "critic/penalty".
     """
 
     network: nn.Module
     objective: Callable[[Any], Terms]
     optimizer: OptimizerFactory
     schedule: Callable[[int], float] | None = None
+    further: Mapping[str, Callable[[Any], Terms]] = field(default_factory=dict)
+
+    def objective_of(self, move: str) -> Callable[[Any], Terms]:
+        """What is minimised in the move of that name."""
+        _, _, further = move.partition("/")
+        return self.further[further] if further else self.objective
 
 
 def adam(lr: float, betas: tuple[float, float]) -> OptimizerFactory:

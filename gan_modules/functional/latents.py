@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 SMALLEST_SINE = 1e-4  # of an angle between two latents below which the arc between them is a line, or not determined
 
@@ -25,14 +26,13 @@ def slerp(start: Tensor, end: Tensor, t: float) -> Tensor:
     >>> slerp(torch.tensor([1.0, 0.0]), torch.tensor([0.0, 3.0]), 0.5)
     tensor([1.4142, 1.4142])
     """
-    norms = [latent.norm(dim=-1, keepdim=True) for latent in (start, end)]
-    a, b = (torch.nn.functional.normalize(latent, dim=-1) for latent in (start, end))
+    a, b = (F.normalize(latent, dim=-1) for latent in (start, end))
     # the arc cosine would lose small angles in float32
     angle = 2 * torch.atan2((a - b).norm(dim=-1, keepdim=True), (a + b).norm(dim=-1, keepdim=True))
     sine = angle.sin()
     direction = (((1 - t) * angle).sin() * a + (t * angle).sin() * b) / sine
-    arc = torch.lerp(*norms, t) * direction
-    return torch.where(sine > SMALLEST_SINE, arc, torch.lerp(start, end, t))
+    norm = torch.lerp(start.norm(dim=-1, keepdim=True), end.norm(dim=-1, keepdim=True), t)
+    return torch.where(sine > SMALLEST_SINE, norm * direction, torch.lerp(start, end, t))
 
 
 def closed_path(

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from gan_modules.base import GANError, LatentGAN
-
-
-def seed_latents(model: LatentGAN, seeds: Sequence[int]) -> Tensor:
-    """The latents ``(len(seeds), latent_dim)`` of single seeds: those of ``model.sample(1, seed=seed)``."""
-    return torch.cat([torch.randn(1, model.latent_dim, generator=torch.Generator().manual_seed(s)) for s in seeds])
 
 
 def draw(
@@ -36,14 +31,13 @@ def draw(
     Raises:
         GANError: If there is no seed, or the labels do not fit the model.
     """
-    condition = [part.split(1) for part in seed_condition(model, seeds, labels)]
-    alone = zip(seeds, *condition, strict=True)
-    return torch.cat(
-        [
-            model.sample(1, seed=seed, labels=label[0] if label else None, truncation=truncation, ema=ema)
-            for seed, *label in tqdm(alone, total=len(seeds), unit="image")
-        ]
-    )
+    condition = seed_condition(model, seeds, labels)
+    return torch.cat(list(paint(model, seed_latents(model, seeds), condition, 1, truncation, ema)))
+
+
+def seed_latents(model: LatentGAN, seeds: Sequence[int]) -> Tensor:
+    """The latents ``(len(seeds), latent_dim)`` of single seeds: those of ``model.sample(1, seed=seed)``."""
+    return torch.cat([model.latents(1, seed) for seed in seeds])
 
 
 def seed_condition(
@@ -55,3 +49,14 @@ def seed_condition(
     if labels is None and model.num_classes:
         labels = [seed % model.num_classes for seed in seeds]
     return model.condition(len(seeds), labels)
+
+
+def paint(
+    model: LatentGAN, z: Tensor, condition: tuple[Tensor, ...], batch_size: int, truncation: float, ema: bool
+) -> Iterator[Tensor]:
+    """Images of latents and their condition, batch by batch, with a progress bar."""
+    with tqdm(total=len(z), unit="image") as bar:
+        for part, *labels in zip(*(torch.split(tensor, batch_size) for tensor in (z, *condition)), strict=True):
+            label = next(iter(labels), None)
+            yield model.sample(len(part), z=part, labels=label, truncation=truncation, ema=ema)
+            bar.update(len(part))

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from gan_modules.base import GANError, LatentGAN
+from gan_modules.base import GANError, LatentGAN, StyleBasedGAN
 from gan_modules.functional.latents import closed_path, slerp
 from gan_modules.tools.drawing import seed_latents
-from gan_modules.tools.style import check_styles, has_styles, to_images, to_styles
+from gan_modules.tools.styles import style_based, to_images, to_styles
 
 Space = Literal["z", "w"]
 Stop = tuple[Tensor, tuple[Tensor, ...]]  # latents (cells, latent_dim) and their condition
@@ -55,15 +55,14 @@ def interpolate(
     if rest or keys < 2:
         raise GANError(f"{len(seeds)} seeds cannot move {cells} cells: each needs as many, and at least two.")
     if space is None:
-        space = "w" if has_styles(model) else "z"
+        space = "w" if isinstance(model, StyleBasedGAN) else "z"
     if labels is None and model.num_classes:
         labels = [cell % model.num_classes for cell in range(cells) for _ in range(keys)]
     z = seed_latents(model, seeds).view(cells, keys, -1)
     condition = [part.view(cells, keys) for part in model.condition(len(seeds), labels)]
     stops = [(z[:, key], tuple(part[:, key] for part in condition)) for key in range(keys)]
     if space == "w":
-        check_styles(model, "A way in w")
-        frames = _in_w(model, stops, steps, truncation, ema)
+        frames = _in_w(style_based(model, "A way in w"), stops, steps, truncation, ema)
     else:
         if any((part != part[:, :1]).any() for part in condition):
             raise GANError("A way in z stays in one class: give all seeds of a cell the same, or move in w.")
@@ -71,15 +70,12 @@ def interpolate(
     return iter(tqdm(frames, total=keys * steps, unit="frame"))
 
 
-def _in_w(model: LatentGAN, stops: Sequence[Stop], steps: int, truncation: float, ema: bool) -> Iterator[Tensor]:
+def _in_w(model: StyleBasedGAN, stops: Sequence[Stop], steps: int, truncation: float, ema: bool) -> Iterator[Tensor]:
     keys = [to_styles(model, z, condition, truncation, ema) for z, condition in stops]
     return (to_images(model, ws, ema) for ws in closed_path(keys, steps, torch.lerp))
 
 
 def _in_z(model: LatentGAN, stops: Sequence[Stop], steps: int, truncation: float, ema: bool) -> Iterator[Tensor]:
     path = closed_path([z for z, _ in stops], steps, slerp)
-    condition = stops[0][1]
-    if has_styles(model):  # whose noise stands still, unlike that of `sample`
-        return (to_images(model, to_styles(model, z, condition, truncation, ema), ema) for z in path)
-    labels = condition[0] if condition else None
+    labels = next(iter(stops[0][1]), None)
     return (model.sample(len(z), z=z, labels=labels, truncation=truncation, ema=ema) for z in path)

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from gan_modules.base import GANError, LatentGAN
 from gan_modules.tools.drawing import seed_condition, seed_latents
 from gan_modules.tools.sheets import sheet
-from gan_modules.tools.style import check_styles, to_images, to_styles
+from gan_modules.tools.styles import style_based, to_images, to_styles
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def mix(
     Raises:
         GANError: If the generator is not style-based, has no such layers, or there are no seeds.
     """
-    check_styles(model, "mix")
+    model = style_based(model, "mix")
     targets, sources = (
         to_styles(model, seed_latents(model, seeds), condition, truncation, ema)
         for seeds, condition in [(seeds, seed_condition(model, seeds, labels)) for seeds in (rows, columns)]
