@@ -56,4 +56,4 @@ def _convolve(x: Tensor, weights: Tensor, up: bool) -> Tensor:
     if not up:
         return F.conv2d(x, weights.flatten(0, 1), padding=size // 2, groups=groups)
     x = F.conv_transpose2d(x, weights.transpose(1, 2).flatten(0, 1), stride=2, groups=groups)
-    return blur(x, AFTER_ZEROS, padding=1)
+    return blur(x, 1, AFTER_ZEROS)

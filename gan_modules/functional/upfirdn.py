@@ -13,7 +13,7 @@ from torch.nn import functional as F
 BINOMIAL = (0.125, 0.375, 0.375, 0.125)  # [1, 3, 3, 1], of StyleGAN2 (1912.04958)
 
 
-def blur(x: Tensor, taps: Sequence[float] = BINOMIAL, *, padding: int) -> Tensor:
+def blur(x: Tensor, padding: int, taps: Sequence[float] = BINOMIAL) -> Tensor:
     """Filter images (N, C, H, W), padded by `padding` on all sides: each side grows by twice that less taps - 1."""
     return F.conv2d(x, _kernel(x, taps), padding=padding, groups=x.shape[1])
 

@@ -48,8 +48,8 @@ class EqualizedLinear(nn.Module):
             return F.linear(at_least_float32(x), weight * self.weight_gain, bias * self.bias_gain)
 
 
-class EqualizedConv2d(nn.Module):
-    """Convolution of equalised learning rate that keeps the images' size, or halves it.
+class EqualizedConv(nn.Module):
+    """Convolution of equalised learning rate.
 
     Args:
         in_channels: Channels of the input.
@@ -76,27 +76,21 @@ class EqualizedConv2d(nn.Module):
         return F.conv2d(x, weight, bias, stride, padding)
 
 
-class MinibatchStd(nn.Module):
-    """Adds a map of how much the images of a group differ, over all features and pixels (1710.10196, Sec. 3).
+def minibatch_stddev(x: Tensor, group_size: int = 4) -> Tensor:
+    """Add a map of how much the images of a group differ, over all features and pixels (1710.10196, Sec. 3).
 
     Groups are strided: image i of N is with i + N/size, i + 2·N/size, ….
 
     Args:
-        group_size: Images in a group; fewer where the batch has fewer or cannot be so divided.
+        x: Features (N, C, H, W), to which the map is added as the last of C + 1.
+        group_size: Images in a group; fewer where N is less or cannot be so divided.
     """
-
-    def __init__(self, group_size: int = 4) -> None:
-        super().__init__()
-        self.group_size = group_size
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (N, C, H, W) to (N, C + 1, H, W)."""
-        n, _, height, width = x.shape
-        size = next(size for size in range(min(self.group_size, n), 0, -1) if n % size == 0)
-        groups = at_least_float32(x).unflatten(0, (size, -1))
-        deviation = (groups.var(0, unbiased=False) + 1e-8).sqrt().mean((1, 2, 3))
-        maps = deviation.to(x.dtype).repeat(size)[:, None, None, None].expand(n, 1, height, width)
-        return torch.cat([x, maps], 1)
+    n, _, height, width = x.shape
+    size = next(size for size in range(min(group_size, n), 0, -1) if n % size == 0)
+    groups = at_least_float32(x).unflatten(0, (size, -1))
+    deviation = (groups.var(0, unbiased=False) + 1e-8).sqrt().mean((1, 2, 3))
+    maps = deviation.to(x.dtype).repeat(size)[:, None, None, None].expand(n, 1, height, width)
+    return torch.cat([x, maps], 1)
 
 
 def pixel_norm(x: Tensor) -> Tensor:

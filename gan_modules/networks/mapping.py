@@ -20,9 +20,7 @@ class Mapping(nn.Module):
         style_dim: Length of a style.
         num_ws: Styles an image takes.
         layers: Depth of the perceptron.
-        num_classes: Classes, of which each has an embedding beside the latent; 0 for none.
-        joint_norm: Whether latent and embedding are normalised together, as in StyleGAN (1812.04958), or each alone,
-            as in StyleGAN2-ADA (2006.06676).
+        num_classes: Classes, of which each has an embedding beside the latent (2006.06676, App. D); 0 for none.
     """
 
     w_avg: Tensor
@@ -34,13 +32,10 @@ class Mapping(nn.Module):
         num_ws: int,
         layers: int = 8,
         num_classes: int = 0,
-        *,
-        joint_norm: bool = False,
     ) -> None:
         super().__init__()
         self.num_ws = num_ws
         self.num_classes = num_classes
-        self.joint_norm = joint_norm
         if num_classes:
             self.embed = EqualizedLinear(num_classes, style_dim)
         self.layers = _perceptron(latent_dim + (style_dim if num_classes else 0), style_dim, layers)
@@ -64,12 +59,11 @@ class Mapping(nn.Module):
         Raises:
             ValueError: Labels are missing.
         """
-        parts = [at_least_float32(z)]
+        x = pixel_norm(at_least_float32(z))
         if self.num_classes:
             if labels is None:
                 raise ValueError(f"The network was built for {self.num_classes} classes: pass a label for each image.")
-            parts.append(self.embed(_one_hot(labels, self.num_classes)))
-        x = pixel_norm(torch.cat(parts, 1)) if self.joint_norm else torch.cat([pixel_norm(part) for part in parts], 1)
+            x = torch.cat([x, pixel_norm(self.embed(_one_hot(labels, self.num_classes)))], 1)
         w: Tensor = self.layers(x)
         if self.training:
             with torch.no_grad():
