@@ -47,7 +47,7 @@ def test_pictures_that_stand_still_keep_their_time(tmp_path):
 @pytest.mark.parametrize("channels", [1, 3])
 def test_an_mp4_is_near_and_even(channels, tmp_path):
     y, x = torch.meshgrid(torch.arange(63), torch.arange(48), indexing="ij")
-    planes = [3 * y, 200 - 2 * x, 40 + 2 * (x - y).abs()]
+    planes = [2 * y + 2 * x, 200 - 2 * x, 40 + 2 * (x - y).abs()]
     frames = [torch.stack(planes[:channels]).roll(4 * t, -1).clamp(0, 255).to(torch.uint8) for t in range(9)]
     save_movie(frames, tmp_path / "movie.mp4", fps=30)
     with av.open(str(tmp_path / "movie.mp4")) as movie:
