@@ -15,13 +15,11 @@ class AdaptiveAugmentation(nn.Module):
     What is remembered are whole numbers in buffers: no precision loses the small steps.
 
     Args:
-        pipe: From images ``(N, C, H, W)`` to augmented ones; its buffer ``p`` is the probability.
+        augment: From images ``(N, C, H, W)`` and p, a scalar tensor, to augmented images.
         target: The r to be held.
         images: Images in which p moves by 1 while r stays on one side.
 
-    >>> pipe = nn.Module()
-    >>> pipe.register_buffer("p", torch.zeros(()))
-    >>> augment = AdaptiveAugmentation(pipe, target=0.6, images=1000)
+    >>> augment = AdaptiveAugmentation(lambda images, p: images, target=0.6, images=1000)
     >>> augment.observe(torch.tensor([[2.0], [0.1], [3.0], [1.0]]))
     >>> augment.adjust()
     >>> augment.p
@@ -32,9 +30,9 @@ class AdaptiveAugmentation(nn.Module):
     _signs: Tensor
     _progress: Tensor
 
-    def __init__(self, pipe: nn.Module, target: float, images: int) -> None:
+    def __init__(self, augment: Callable[[Tensor, Tensor], Tensor], target: float, images: int) -> None:
         super().__init__()
-        self.pipe = pipe
+        self.augment = augment
         self.target = target
         self.images = images
         for name in ("_seen", "_signs", "_progress"):  # reals since the last adjustment, their signs' sum, p × images
@@ -42,13 +40,12 @@ class AdaptiveAugmentation(nn.Module):
 
     @property
     def p(self) -> Tensor:
-        """The probability, a scalar."""
-        return self.pipe.get_buffer("p")
+        """The probability, a scalar tensor."""
+        return self._progress / self.images
 
     def forward(self, images: Tensor) -> Tensor:
         """Augment images ``(N, C, H, W)`` in [-1, 1]."""
-        augmented: Tensor = self.pipe(images)
-        return augmented
+        return self.augment(images, self.p)
 
     @torch.no_grad()
     def observe(self, real_logits: Tensor, total: Callable[[Tensor], Tensor] = lambda values: values) -> None:
@@ -68,6 +65,5 @@ class AdaptiveAugmentation(nn.Module):
         """Move p towards the target by as much as the reals since the last adjustment allow."""
         direction = (self._signs - self.target * self._seen).sign().long()
         self._progress.add_(direction * self._seen).clamp_(min=0)
-        self.p.copy_(self._progress / self.images)
         self._seen.zero_()
         self._signs.zero_()

@@ -52,6 +52,15 @@ class Player:
         return self.further[further] if further else self.objective
 
 
-def adam(lr: float, betas: tuple[float, float]) -> OptimizerFactory:
-    """Adam (arXiv:1412.6980), fused, still to be given its parameters."""
-    return partial(torch.optim.Adam, lr=lr, betas=(float(betas[0]), float(betas[1])), fused=True)
+def adam(lr: float, betas: tuple[float, float], every: int = 0) -> OptimizerFactory:
+    """Adam (arXiv:1412.6980), fused, still to be given its parameters.
+
+    Args:
+        lr: Learning rate.
+        betas: Decay rates.
+        every: Rounds from one further move of the player to the next, whose steps both are then lowered for, so that
+            k + 1 steps go as far as k would (arXiv:1912.04958, App. B); 0 where there are none.
+    """
+    share = every / (every + 1) if every else 1.0
+    beta1, beta2 = (float(beta) ** share for beta in betas)
+    return partial(torch.optim.Adam, lr=lr * share, betas=(beta1, beta2), fused=True)

@@ -1,5 +1,6 @@
 """Generators and discriminators by architecture: plain modules whose discriminators return logits."""
 
+from gan_modules.networks.augment import AugmentPipe
 from gan_modules.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from gan_modules.networks.mlp import MLPDiscriminator, MLPGenerator
 from gan_modules.networks.patchgan import PatchGAN, PixelGAN
@@ -10,6 +11,7 @@ from gan_modules.networks.translation import Translator, build_patchgan, build_t
 from gan_modules.networks.unet import UNet
 
 __all__ = [
+    "AugmentPipe",
     "DCGANDiscriminator",
     "DCGANGenerator",
     "MLPDiscriminator",

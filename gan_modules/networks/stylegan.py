@@ -199,7 +199,7 @@ class _Adapt(nn.Module):
             maps = torch.randn_like(x[:, :1]) if noise == "random" else self.noise.to(x.dtype)
             x = x + self.noise_strength.to(x.dtype) * maps
         x = F.leaky_relu(x + self.bias.to(x.dtype), SLOPE)
-        scale, shift = self.style(w)[:, :, None, None].chunk(2, dim=1)
+        scale, shift = self.style(w).to(x.dtype)[:, :, None, None].chunk(2, dim=1)
         return F.instance_norm(x, eps=1e-8) * (scale + 1) + shift
 
 
