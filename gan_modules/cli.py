@@ -40,13 +40,16 @@ usage: gan-modules COMMAND [arguments]
 Train GANs, each from one readable file, and use what they have learned.
 
 commands:
-  fit        train a model on data
-  validate   score a checkpoint on the validation data
-  test       score a checkpoint on the test data
-  predict    generate as many images as the test data has, to the run's folder
-  sample     generate images from a checkpoint: a grid, or a folder of files
-  score      FID and its kin, of checkpoints or folders of images, as a table and as records
-  translate  turn a folder of images into images of the other side, by a Pix2Pix or CycleGAN checkpoint
+  fit          train a model on data
+  validate     score a checkpoint on the validation data
+  test         score a checkpoint on the test data
+  predict      generate as many images as the test data has, to the run's folder
+  sample       generate images from a checkpoint: a grid, or a folder of files
+  score        FID and its kin, of checkpoints or folders of images, as a table and as records
+  interpolate  move from image to image: a GIF or MP4
+  mix          give images the styles of others, by a StyleGAN or StyleGAN2 checkpoint
+  project      find the styles that make a given image, by the same
+  translate    turn a folder of images into images of the other side, by a Pix2Pix or CycleGAN checkpoint
 
 models:  {" ".join(CHOICES["model"])}
 data:    {" ".join(CHOICES["data"])}
@@ -57,6 +60,7 @@ examples:
   gan-modules fit --config run/config.yaml --ckpt_path run/checkpoints/last.ckpt      (goes on with an interrupted run)
   gan-modules sample --ckpt_path run/checkpoints/last.ckpt --n 64 --out grid.png
   gan-modules score --ckpt_path run/checkpoints/last.ckpt --metrics fid kid prdc --n 10000 --seeds 0 1 2
+  gan-modules interpolate --ckpt_path run/checkpoints/last.ckpt --seeds 0-7 --out movie.gif
 
 Each command explains its arguments: gan-modules fit --help. Those of one class: gan-modules fit --model.help DCGAN.
 """
@@ -164,7 +168,10 @@ def main() -> None:
         elif command in COMMANDS:
             auto_cli(
                 COMMANDS[command],
-                args=gather_lists(COMMANDS[command], sys.argv[2:]),
+                args=gather_lists(
+                    COMMANDS[command],
+                    [re.sub("^--class_idx(?=$|=)", "--labels", word) for word in sys.argv[2:]],  # NVIDIA's name for it
+                ),
                 as_positional=False,
                 prog=f"gan-modules {command}",
                 parser_class=ArgumentParser,

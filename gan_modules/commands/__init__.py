@@ -7,11 +7,21 @@ from collections.abc import Callable, Sequence
 from itertools import takewhile
 from typing import get_origin, get_type_hints
 
+from gan_modules.commands.interpolate import interpolate
+from gan_modules.commands.mix import mix
+from gan_modules.commands.project import project
 from gan_modules.commands.sample import sample
 from gan_modules.commands.score import score
 from gan_modules.commands.translate import translate
 
-COMMANDS: dict[str, Callable[..., None]] = {"sample": sample, "score": score, "translate": translate}
+COMMANDS: dict[str, Callable[..., None]] = {
+    "sample": sample,
+    "score": score,
+    "interpolate": interpolate,
+    "mix": mix,
+    "project": project,
+    "translate": translate,
+}
 
 
 def gather_lists(command: Callable[..., None], words: Sequence[str]) -> list[str]:

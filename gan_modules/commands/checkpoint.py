@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from gan_modules.base import GAN, GANError
+from gan_modules.base import GAN, GANError, LatentGAN
 
 
 def load_model(ckpt_path: Path, device: str) -> GAN:
@@ -16,3 +16,11 @@ def load_model(ckpt_path: Path, device: str) -> GAN:
     except (RuntimeError, AssertionError) as error:  # AssertionError: torch was built without it
         raise GANError(f"There is no device '{device}' here: pass --device cpu.") from error
     return GAN.load_from_checkpoint(ckpt_path, map_location=device)
+
+
+def load_latent_model(ckpt_path: Path, device: str) -> LatentGAN:
+    """The same, known to make images from noise."""
+    model = load_model(ckpt_path, device)
+    if not isinstance(model, LatentGAN):
+        raise GANError(f"'{ckpt_path}' holds a {type(model).__name__}, which does not make images from noise.")
+    return model

@@ -2,8 +2,9 @@
 
 A *round* is a list of *turns*. Each turn takes one fresh batch of real images, and one or more players move on it: a
 player's move is one optimizer step on its own objective. DCGAN's round is one turn, in which the discriminator and
-then the generator move; WGAN's is five turns, of which the last also moves the generator. Lightning hands
-``training_step`` one batch, so each call is one turn, while ``trainer.global_step`` counts rounds.
+then the generator move; WGAN's is five turns, of which the last also moves the generator; StyleGAN2's is one turn with
+up to four moves, since each player has a regularizer that is due every few rounds. Lightning hands ``training_step``
+one batch, so each call is one turn, while ``trainer.global_step`` counts rounds.
 """
 
 from __future__ import annotations
@@ -98,7 +99,10 @@ class GAN(Loadable, ABC):
 
     @abstractmethod
     def turns(self, round: int) -> Sequence[Sequence[str]]:
-        """The given round (0 is the first) as turns, each on one fresh batch and naming who moves on it, in order."""
+        """The given round (0 is the first) as turns, each on one fresh batch and naming the moves on it, in order.
+
+        A move goes by its player's name, or by ``player/objective`` for one of the player's further objectives.
+        """
 
     @abstractmethod
     def deal(self, batch: Sequence[Tensor], movers: Sequence[str]) -> Sequence[tuple[Any, float]]:
@@ -106,6 +110,10 @@ class GAN(Loadable, ABC):
 
     def on_moved(self, name: str) -> None:
         """Called after each move of the player `name`: a paper that constrains weights does it here."""
+
+    def measured(self) -> dict[str, float]:
+        """What the loggers are told besides the losses: the state of controllers and schedules, by name."""
+        return {}
 
     # ---- The round -----------------------------------------------------------------------------------------------
 
@@ -135,17 +143,19 @@ class GAN(Loadable, ABC):
         closing = turn + 1 == len(turns)
         parts = self.deal(batch, movers)
         self.images_seen += len(batch[0]) * self.trainer.world_size
-        for name in movers:
-            self._move(name, parts, counted=closing and name == movers[-1])
+        for move in movers:
+            self._move(move, parts, counted=closing and move == movers[-1])
         self._turns_taken = 0 if closing else turn + 1
         if closing:
             self._close_round()
         # The loggers' x-axis is this counter, by batches; let it be the index of the round (the loop now adds one).
         self.trainer.fit_loop.epoch_loop._batches_that_stepped = max(self.trainer.global_step - 1, 0)
 
-    def _move(self, name: str, parts: Sequence[tuple[Any, float]], counted: bool) -> None:
+    def _move(self, move: str, parts: Sequence[tuple[Any, float]], counted: bool) -> None:
         """One optimizer step of one player, with the gradient of the whole batch over all processes."""
+        name = move.partition("/")[0]
         player = self._players[name]
+        objective = player.objective_of(move)
         optimizer = self._optimizers[name]
         strategy = self.trainer.strategy
         optimizer.zero_grad()
@@ -155,10 +165,10 @@ class GAN(Loadable, ABC):
         with self._scalers.of(name):
             with self._only_moving(name), unsynchronised():
                 for part, share in parts:
-                    terms = player.objective(part)
+                    terms = objective(part)
                     self.manual_backward(cast(Tensor, sum(terms.values())) * share)
                     total = {term: total.get(term, 0) + value.detach() * share for term, value in terms.items()}
-            self._ledger.enter(Move(self.trainer.global_step, name, total))
+            self._ledger.enter(Move(self.trainer.global_step, move, total))
             # Looking costs nothing here; elsewhere it would wait for the device, or for other processes
             alone_on_cpu = self.device.type == "cpu" and self.trainer.world_size == 1
             if alone_on_cpu or self._ledger.full:
@@ -221,8 +231,9 @@ class GAN(Loadable, ABC):
         """To the loggers directly: `self.log` would cost a fifth of a millisecond a value in every step."""
         losses = self._ledger.latest(self._mean)
         self.log_dict(losses, prog_bar=True, logger=False)
+        values = losses | {"images_seen": self.images_seen} | self.measured()
         for logger in self.trainer.loggers:
-            logger.log_metrics(losses | {"images_seen": self.images_seen}, step=self.trainer.global_step - 1)
+            logger.log_metrics(values, step=self.trainer.global_step - 1)
 
     # ---- Before, between and after ---------------------------------------------------------------------------------
 

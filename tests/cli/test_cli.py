@@ -15,7 +15,6 @@ from PIL import Image
 
 from datamodules import CelebADataModule
 from gan_modules import DCGAN, GAN, VanillaGAN
-from gan_modules.cli import main
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = {path.stem: path for path in sorted((ROOT / "examples" / "configs").glob("*.yaml"))}
@@ -24,37 +23,6 @@ QUIET = ["--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false", "--
 DIGITS = ["--model=DCGAN", "--model.base_channels=2", "--model.latent_dim=4", "--data=DigitsDataModule", *QUIET]
 DIGITS += ["--data.batch_size=4"]
 TINY = ["fit", *DIGITS, "--trainer.max_steps=2", "--trainer.limit_val_batches=0"]
-
-
-@pytest.fixture
-def run(monkeypatch, capsys, tmp_path):
-    """Give the command line its words, in a folder of its own; what it prints to stdout."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("GAN_MODULES_TRACEBACK", raising=False)
-
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["gan-modules", *map(str, words)])
-        main()
-        return capsys.readouterr().out
-
-    return run
-
-
-@pytest.fixture
-def complaint(run, capsys):
-    """The one sentence with which a mistake ends."""
-
-    def complaint(*words):
-        with pytest.raises(SystemExit) as stopped:
-            run(*words)
-        assert stopped.value.code == 2
-        said = capsys.readouterr().err
-        assert "Traceback" not in said
-        (sentence,) = [line for line in said.splitlines() if line.startswith("error: ")]
-        assert said.splitlines()[-1] == sentence
-        return sentence.removeprefix("error: ")
-
-    return complaint
 
 
 def tiny(name):
