@@ -25,6 +25,7 @@ from torch import Tensor
 from gan_modules.engine.allocator import keep_freed_memory
 
 Batch = tuple[Tensor, ...]
+FEWEST_PAIRS, LONGEST = 3, 60.0  # after so many pairs and seconds a comparison is done
 
 
 class Pace:
@@ -117,7 +118,7 @@ def measure(
 
     Args:
         find: Makes the comparison, in each process anew; importable by name.
-        pairs: Blocks of rounds that each side plays.
+        pairs: Blocks of rounds that each side plays, or fewer where they take long.
         seconds: About how long the first side's blocks last.
         keep: Whether all sides keep the memory they have freed, as the command line does, or none does.
         threads: That torch may use in each.
@@ -152,7 +153,10 @@ def measure(
                     play(name, rounds)
                 rounds = max(1, round(seconds / play(names[0], rounds) * rounds))
             taken: dict[str, list[float]] = {name: [] for name in names}
+            began = time.perf_counter()
             for pair in range(pairs):
+                if pair >= FEWEST_PAIRS and time.perf_counter() - began > LONGEST:
+                    break
                 said(f"pair {pair + 1} of {pairs}, {rounds} rounds each")
                 for name in names if pair % 2 == 0 else reversed(names):
                     taken[name].append(play(name, rounds) / rounds)

@@ -1,10 +1,10 @@
 r"""Other libraries' trainers, as they come from the package registry, against ours on the peers' own networks.
 
-Install them beside the environment, not in it (their requirements are of other times), and say where:
+Install them beside the environment, not in it (their requirements are of other times), in a folder:
 
     pip install --no-deps --target build/peers torch-mimicry torchgan stylegan2-pytorch \
         vector-quantize-pytorch==0.1.0 einops kornia kornia_rs
-    python -m examples.benchmarks.run sngan --peers build/peers
+    python -m examples.benchmarks.run torchgan
 
 Both sides get the same batches, play the same game with the same optimizers' settings, and log as they do by default.
 Ours differs in what the table is about: channels_last, fused Adam, one batch of fakes for both moves, the resting
@@ -201,7 +201,8 @@ def torchgan() -> Comparison:
 
 # ---- stylegan2-pytorch -----------------------------------------------------------------------------------------------
 
-STYLE_SIZE, STYLE_BATCH, LAZY = 64, 8, 4  # pixels; images; rounds from one gradient penalty to the next
+STYLE_SIZE, STYLE_BATCH, CAPACITY = 64, 4, 8  # pixels; images; the unit of its networks' widths
+LAZY = 4  # rounds from one gradient penalty to the next
 
 
 def stylegan2() -> Comparison:
@@ -211,6 +212,7 @@ def stylegan2() -> Comparison:
         trainer = import_stylegan2().Trainer(
             image_size=STYLE_SIZE,
             batch_size=STYLE_BATCH,
+            network_capacity=CAPACITY,
             save_every=10**9,
             evaluate_every=10**9,
             calculate_fid_every=None,
@@ -223,7 +225,7 @@ def stylegan2() -> Comparison:
 
     def ours(**options: Any) -> OnTheirNets:
         peer = import_stylegan2()
-        nets = peer.StyleGAN2(STYLE_SIZE)
+        nets = peer.StyleGAN2(STYLE_SIZE, network_capacity=CAPACITY)
         return OnTheirNets(
             StyleGenerator(nets.S, nets.G),
             FirstOutput(nets.D),
@@ -238,8 +240,8 @@ def stylegan2() -> Comparison:
         )
 
     about = (
-        f"stylegan2-pytorch's game at {STYLE_SIZE} pixels, capacity 16, batch {STYLE_BATCH}, in rounds of {LAZY} "
-        f"steps of which the first has the gradient penalty; its path lengths and averages begin after 5,000 and 20,000"
+        f"stylegan2-pytorch's game at {STYLE_SIZE} pixels, capacity {CAPACITY}, batch {STYLE_BATCH}; a round is {LAZY} "
+        f"steps, the first with the gradient penalty; its path lengths and averages begin after 5,000 and 20,000 steps"
     )
     return against_ours(about, "stylegan2-pytorch", theirs, ours, STYLE_BATCH, LAZY)
 
