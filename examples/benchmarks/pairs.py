@@ -8,9 +8,7 @@ from __future__ import annotations
 import itertools
 import multiprocessing
 import os
-import resource
 import statistics
-import sys
 import tempfile
 import time
 import traceback
@@ -144,11 +142,13 @@ def measure(
             return float(answer)
 
         try:
+            first = {}
             for name in names:
                 said(f"warming up {name}")
-                play(name, 1)
-            rounds = max(1, round(seconds / play(names[0], 1)))
-            if rounds > 1:
+                first[name] = play(name, 1)
+            rounds = 1
+            if first[names[0]] < seconds:
+                rounds = max(1, round(seconds / play(names[0], 1)))
                 for name in names:
                     play(name, rounds)
                 rounds = max(1, round(seconds / play(names[0], rounds) * rounds))
@@ -181,10 +181,15 @@ def _work(find: Callable[[], Comparison], name: str, pipe: Connection, folder: s
     torch.manual_seed(0)
     try:
         find().sides[name](Pace(pipe))
-        sys.stdout.flush()
-        pipe.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+        pipe.send(_most_megabytes())
     except BaseException:
         pipe.send(traceback.format_exc())
+
+
+def _most_megabytes() -> float:
+    # not getrusage's figure, which begins with that of the process that started this one
+    with open("/proc/self/status") as lines:
+        return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
 
 
 def ratios(measured: Measured, side: str, against: str) -> list[float]:

@@ -17,6 +17,7 @@ import json
 import os
 import platform
 import shlex
+import subprocess
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -82,12 +83,19 @@ def measurements(
 ) -> dict[str, Callable[..., Measured]]:
     """What there is to be measured under a name, by the keys of the results."""
     if section is None:
-        return {START_UP: partial(starting.measure, pairs=arguments.pairs)}
+        return {START_UP: partial(start_up, min(arguments.pairs, 5))}
     settings = {"pairs": arguments.pairs, "seconds": arguments.seconds, "threads": arguments.threads}
     return {
         f"{name}, {memory}": partial(pairs.measure, section.finds[name], keep=memory == KEPT, **settings)
         for memory in section.memory
     }
+
+
+def start_up(runs: int, said: Callable[[str], None]) -> Measured:
+    """See `starting`."""
+    said(f"{runs + 1} runs of each command")
+    done = subprocess.run([sys.executable, starting.__file__, str(runs)], stdout=subprocess.PIPE, check=True)
+    return Measured(**json.loads(done.stdout))
 
 
 def setting(arguments: argparse.Namespace) -> str:

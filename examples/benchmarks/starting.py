@@ -1,16 +1,17 @@
-"""How long it takes to begin: imports, the command line, the first round; and how much memory each takes."""
+"""How long it takes to begin: imports, the command line, the first round; and how much memory each takes.
+
+It runs as a small process of its own, since Linux counts the memory of the process that starts another as the other's.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
-
-from examples.benchmarks.pairs import Measured
 
 ROOT = Path(__file__).parents[2]
 FIT = "fit --config examples/configs/dcgan_digits.yaml --trainer.max_steps 1 --trainer.limit_val_batches 0"
@@ -24,13 +25,12 @@ COMMANDS = {
 }
 
 
-def measure(*, pairs: int, said: Callable[[str], None]) -> Measured:
-    """Run each command some times, in turn."""
+def main(runs: int) -> None:
+    """Run each command some times, in turn, and print the seconds and the most megabytes of each."""
     seconds: dict[str, list[float]] = {name: [] for name in COMMANDS}
     megabytes = dict.fromkeys(COMMANDS, 0.0)
     with tempfile.TemporaryDirectory() as folder:
-        for run in range(pairs + 1):
-            said(f"run {run} of {pairs}")
+        for run in range(runs + 1):
             for name, command in COMMANDS.items():
                 place = ["--trainer.logger.save_dir", folder] if "fit" in command else []
                 began = time.perf_counter()
@@ -48,4 +48,8 @@ def measure(*, pairs: int, said: Callable[[str], None]) -> Measured:
                 if run:  # after the first, all files are in the system's memory
                     seconds[name].append(taken)
                 megabytes[name] = max(megabytes[name], used.ru_maxrss / 1024)
-    return Measured(seconds, megabytes)
+    print(json.dumps({"seconds": seconds, "megabytes": megabytes}))
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
