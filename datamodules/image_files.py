@@ -59,6 +59,11 @@ class ImageFiles(BatchedDataset):
     def __len__(self) -> int:
         return len(self.paths)
 
+    @property
+    def skipped(self) -> list[str]:
+        """The files that have been found unreadable so far."""
+        return [path for path, unreadable in zip(self.paths, self.unreadable.tolist(), strict=True) if unreadable]
+
     def __getitems__(self, indices: list[int]) -> Batch:
         files = [self._read(index) for index in indices]
         images = torch.stack([self._pixels(image) for image, _ in files])

@@ -25,6 +25,7 @@ from datamodules import DataError, ImageDataModule
 from gan_modules.base import GAN, GameOptions, GANError, TranslationGAN
 from gan_modules.callbacks.pictures import as_image, to_uint8
 from gan_modules.commands import COMMANDS, gather_lists
+from gan_modules.engine.allocator import keep_freed_memory
 from gan_modules.engine.checkpoints import KEY, read_checkpoint
 
 MODELS = {name: cls for name in gan_modules.__all__ if inspect.isclass(cls := getattr(gan_modules, name))}
@@ -160,6 +161,7 @@ class CommandLine(LightningCLI):
 def main() -> None:
     """Run the command in `sys.argv`; a mistake of the user's ends in one sentence and status 2."""
     command = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    keep_freed_memory()
     try:
         if command in ("-h", "--help"):
             print(HELP, end="")
