@@ -76,6 +76,8 @@ class StopOnRequest(Callback):
         self._asked = 0
         for number in (signal.SIGINT, self._requeue or signal.SIGTERM):
             self._before[number] = signal.signal(number, self._ask)
+        if not self._requeue:  # SIGTERM is heard here; Lightning would ask all processes before each batch
+            trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = _nothing  # type: ignore[method-assign]
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -104,6 +106,7 @@ class StopOnRequest(Callback):
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before = {}
+        vars(trainer.fit_loop.epoch_loop).pop("_broadcast_sigterm_tensor", None)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Listen no longer."""
@@ -122,3 +125,7 @@ class StopOnRequest(Callback):
         asked = torch.tensor(self._asked, device=trainer.strategy.root_device)
         with told_of_lost_processes():
             return int(cast(Tensor, trainer.strategy.reduce(asked, reduce_op="max")))
+
+
+def _nothing() -> None:
+    """In the place of a question that has been answered."""

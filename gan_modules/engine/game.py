@@ -12,8 +12,10 @@ from __future__ import annotations
 import math
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from functools import reduce
+from operator import add
 from typing import Any, Self, cast
 
 import torch
@@ -29,7 +31,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from gan_modules.engine.averages import MovingAverages
 from gan_modules.engine.checkpoints import KEY, CheckpointFiles, class_path, hyper_parameters
 from gan_modules.engine.faults import StopOnRequest, check_weights, told_of_lost_processes
-from gan_modules.engine.ledger import Ledger, Move
+from gan_modules.engine.ledger import Ledger, Move, added, weighted
 from gan_modules.engine.loading import Loadable
 from gan_modules.engine.players import GANError, Player, Terms
 from gan_modules.engine.resume import (
@@ -43,6 +45,7 @@ from gan_modules.engine.resume import (
 )
 from gan_modules.engine.scaling import Scalers, in_own_precision
 from gan_modules.engine.sharding import is_sharded, release, shard
+from gan_modules.engine.steps import Steps
 
 
 class GAN(Loadable, ABC):
@@ -156,28 +159,24 @@ class GAN(Loadable, ABC):
         name = move.partition("/")[0]
         player = self._players[name]
         objective = player.objective_of(move)
-        optimizer = self._optimizers[name]
-        strategy = self.trainer.strategy
-        optimizer.zero_grad()
+        for parameter in self._trainable[name]:
+            parameter.grad = None
         total: Terms = {}
         # DDP's own synchronisation expects every parameter in every backward, which no game can give
-        unsynchronised = getattr(strategy, "block_backward_sync", nullcontext)
+        unsynchronised = getattr(self.trainer.strategy, "block_backward_sync", nullcontext)
         with self._scalers.of(name):
             with self._only_moving(name), unsynchronised():
                 for part, share in parts:
-                    terms = objective(part)
-                    self.manual_backward(cast(Tensor, sum(terms.values())) * share)
-                    total = {term: total.get(term, 0) + value.detach() * share for term, value in terms.items()}
+                    terms = weighted(objective(part), share)
+                    self._steps.backward(reduce(add, terms.values()))
+                    total = added(total, terms)
             self._ledger.enter(Move(self.trainer.global_step, move, total))
-            # Looking costs nothing here; elsewhere it would wait for the device, or for other processes
-            alone_on_cpu = self.device.type == "cpu" and self.trainer.world_size == 1
-            if alone_on_cpu or self._ledger.full:
+            if self._alone_on_cpu:
+                self._ledger.check()  # looking costs nothing here
+            elif self._ledger.full:
                 self._ledger.check(self._mean)
-            self._average([p.grad for p in self._trainable[name] if p.grad is not None])
-            if counted:
-                optimizer.step()  # the one step of a round that Lightning counts
-            else:
-                strategy.optimizer_step(optimizer.optimizer, closure=_nothing)
+            self._average(p.grad for p in self._trainable[name] if p.grad is not None)
+            self._steps.step(self._optimizers[name], counted)  # Lightning counts one step of a round
         release(player.network)
         self.on_moved(name)
 
@@ -193,9 +192,12 @@ class GAN(Loadable, ABC):
             for parameter in resting:
                 parameter.requires_grad_(True)
 
-    def _average(self, tensors: list[Tensor]) -> None:
+    def _average(self, values: Iterable[Tensor]) -> None:
         """Replace tensors by their mean over all processes, in one message."""
-        if self.trainer.world_size == 1 or not tensors or is_sharded(tensors[0]):  # shards come averaged already
+        if self.trainer.world_size == 1:
+            return
+        tensors = list(values)
+        if not tensors or is_sharded(tensors[0]):  # shards come averaged already
             return
         means = self._mean(torch.cat([tensor.flatten() for tensor in tensors]))
         for tensor, mean in zip(tensors, torch.split(means, [t.numel() for t in tensors]), strict=True):
@@ -230,7 +232,8 @@ class GAN(Loadable, ABC):
     def _log_losses(self) -> None:
         """To the loggers directly: `self.log` would cost a fifth of a millisecond a value in every step."""
         losses = self._ledger.latest(self._mean)
-        self.log_dict(losses, prog_bar=True, logger=False)
+        # on the CPU, where the progress bar looks at them after every batch without waiting for the device
+        self.log_dict({name: torch.tensor(loss) for name, loss in losses.items()}, prog_bar=True, logger=False)
         values = losses | {"images_seen": self.images_seen} | self.measured()
         for logger in self.trainer.loggers:
             logger.log_metrics(values, step=self.trainer.global_step - 1)
@@ -300,7 +303,7 @@ class GAN(Loadable, ABC):
                 f"{type(self).__name__} was built for image_shape={self.image_shape}, but the batch holds images of "
                 f"{tuple(real.shape[1:])}: pass image_shape={tuple(real.shape[1:])} to the model."
             )
-        if not real.is_floating_point():
+        if not real.dtype.is_floating_point:
             raise GANError(f"The batch holds {real.dtype}, not floats: scale the images to [-1, 1], x / 127.5 - 1.")
         if self.num_classes and len(batch) < 2:
             raise GANError(f"{type(self).__name__} needs (images, labels) in each batch: choose data with labels.")
@@ -315,6 +318,9 @@ class GAN(Loadable, ABC):
         schedulers = self.lr_schedulers() or []
         self._schedulers = cast(list[LambdaLR], schedulers if isinstance(schedulers, list) else [schedulers])
         self._scalers = Scalers(self.trainer.precision_plugin, self._players)
+        self._steps = Steps(self)
+        # Elsewhere, looking at a loss would wait for the device, or for other processes
+        self._alone_on_cpu = self.device.type == "cpu" and self.trainer.world_size == 1
         # What BatchNorm has seen; each process sees other images
         self._statistics = [
             buffer
@@ -386,7 +392,3 @@ class GAN(Loadable, ABC):
         if self._trainer is not None and self.trainer.state.fn == TrainerFn.FITTING:
             reopen_epoch(checkpoint["loops"]["fit_loop"])
             self._to_continue = state  # when everything else that draws random numbers has been set up
-
-
-def _nothing() -> None:
-    """The closure of a step whose gradients are already there."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -11,6 +12,17 @@ from torch import Tensor
 from gan_modules.engine.players import GANError, Terms
 
 MOST_UNCHECKED = 1000  # moves
+
+
+def weighted(terms: Terms, share: float) -> Terms:
+    """The terms of a part of a batch, by its share of the whole."""
+    return terms if share == 1 else {term: value * share for term, value in terms.items()}
+
+
+def added(total: Terms, terms: Terms) -> Terms:
+    """The sum of detached terms and further ones, which are detached."""
+    detached = {term: value.detach() for term, value in terms.items()}
+    return {term: total[term] + value for term, value in detached.items()} if total else detached
 
 
 class Move(NamedTuple):
@@ -43,11 +55,12 @@ class Ledger:
         """Whether so many moves are unchecked that they should be looked at."""
         return len(self._unchecked) >= MOST_UNCHECKED
 
-    def check(self, mean: Callable[[Tensor], Tensor] = lambda values: values) -> None:
+    def check(self, mean: Callable[[Tensor], Tensor] | None = None) -> None:
         """Look at all moves since the last check.
 
         Args:
-            mean: Of values over all processes, which then all raise together.
+            mean: Of values over all processes, which then all raise together; without it each value is looked at by
+                itself, which is fastest on a CPU.
 
         Raises:
             GANError: If a term is not finite, naming the first such player, term and round.
@@ -56,16 +69,14 @@ class Ledger:
         self._unchecked.clear()
         if not moves:
             return
-        values = mean(torch.stack([value for *_, value in moves]))
-        finite = torch.isfinite(values)
-        if finite.all():
-            return
-        first = int(finite.logical_not().nonzero()[0])
-        move, term, _ = moves[first]
-        raise GANError(
-            f"The {move.player}'s loss term '{term}' became {values[first].item()} in round {move.round}: training "
-            f"stopped, the last checkpoint is untouched; try a lower learning rate, clip_norm=1.0 or precision 32."
-        )
+        found = [value for *_, value in moves]
+        values = mean(torch.stack(found)).tolist() if mean else [value.item() for value in found]
+        for (move, term, _), value in zip(moves, values, strict=True):
+            if not math.isfinite(value):
+                raise GANError(
+                    f"The {move.player}'s loss term '{term}' became {value} in round {move.round}: training stopped, "
+                    f"the last checkpoint is untouched; try a lower learning rate, clip_norm=1.0 or precision 32."
+                )
 
     def state_dict(self) -> dict[str, Any]:
         """The newest move of each name, which may be logged after the run went on, as plain values."""

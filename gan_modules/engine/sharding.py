@@ -23,7 +23,7 @@ def shard(network: nn.Module, mesh: DeviceMesh) -> None:
 
 def release(network: nn.Module) -> None:
     """Forget the gathered parameters of a network that has moved, so that its next use gathers the new ones."""
-    for module in network.modules():
+    for module in (network, *network.children()):  # the player's one network, or each of several
         if isinstance(module, FSDPModule):
             module.reshard()
 
