@@ -57,10 +57,11 @@ class TransformerFeatures(FeatureNetwork, ABC):
 
     def features(self, pixels: Tensor) -> Tensor:
         """Features of the class token ``(N, num_features)`` of pixels ``(N, C, H, W)`` in [0, 255]."""
-        size = (self.network.image_size, self.network.image_size)
+        side = self.network.image_size
         images = as_rgb(pixels, self.name)
-        if images.shape[-2:] != size:
-            images = F.interpolate(images, size, mode="bicubic", align_corners=False, antialias=True).clamp(0, 255)
+        for shape in ((images.shape[-2], side), (side, side)):  # along rows first, and clamped between, as Pillow does
+            if images.shape[-2:] != shape:
+                images = F.interpolate(images, shape, mode="bicubic", align_corners=False, antialias=True).clamp(0, 255)
         mean, std = (images.new_tensor(values).view(3, 1, 1) for values in (self.mean, self.std))
         features: Tensor = self.network((images / 255 - mean) / std)
         return features
