@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -117,6 +118,11 @@ class PerceptualPathLength(Metric):
         if not len(self.lengths):
             raise GANError("PerceptualPathLength cannot score: there are no paths.")
         return {self.names[0]: trimmed_mean(dim_zero_cat(self.lengths))}
+
+    def sync(self, *args: Any, **kwargs: Any) -> None:
+        """Gather what the processes have; one that has seen no path gathers as well."""
+        self.lengths = self.lengths or [torch.empty(0, dtype=torch.float64, device=self.device)]
+        super().sync(*args, **kwargs)
 
     def _embed(self, images: Tensor) -> Tensor:
         return self.network.features((images.float() + 1) * 127.5)

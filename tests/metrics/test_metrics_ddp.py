@@ -45,36 +45,28 @@ metrics = [
     InceptionScore(seven, splits=4), StackedModes(seven),
 ]
 results = []
-for turn in range(2):  # the second with reals from what the first has kept
+for turn in range(2):  # the second with the reals that the first has kept
     for metric in metrics:
-        metric.keep_reals = turn == 0
-        sides = [(digits, True), (digits, False)] if metric.network is seven else [(real, True), (fake, False)]
-        for features, is_real in sides:
-            if turn and is_real:
-                continue
+        sides = (digits, digits) if metric.network is seven else (real, fake)
+        for features, is_real in zip(sides, (True, False), strict=True):
             step = 3 if isinstance(metric, StackedModes) else 1  # a sample's channels stay together
             samples = features.view(-1, step, features.shape[1])
-            # the first process has a third, the second the rest; of the first turn's reals it has all
-            mine = samples[:: 3] if rank == 0 else samples[torch.arange(len(samples)) % 3 > 0]
-            if processes == 1:
-                mine = samples
-            elif is_real:
-                mine = samples[:0] if rank == 0 else samples
-            if len(mine):
-                metric.update_features(mine.flatten(0, 1), is_real)
+            if processes == 2 and is_real:  # the second process has all reals,
+                samples = samples[: rank * len(samples)]
+            elif processes == 2:  # and two of three fakes
+                samples = samples[(torch.arange(len(samples)) % 3 > 0) == bool(rank)]
+            if len(samples) and not (turn and is_real):
+                metric.update_features(samples.flatten(0, 1), is_real)
         results.append({name: value.item() for name, value in metric.compute().items()})
-        if turn == 0:
-            kept = metric.real_statistics()
-            metric.reset()
-            metric.keep_reals = False
-            metric.reset()
-            metric.load_real_statistics(kept)
+        metric.keep_reals = True
+        metric.reset()
 centres = torch.tensor([[0.0, 0.0], [1.0, 1.0], [2.0, 2.0], [3.0, 3.0]])
 modes, lengths = ModeCoverage(centres, std=0.01), PerceptualPathLength(given, epsilon=1e-2, path=slerp)
-part = slice(None) if processes == 1 else slice(rank, None, 2)
+part, way = (slice(None), slice(None)) if processes == 1 else (slice(rank, None, 2), slice(40 * rank))
 modes.update(points[part], real=False)
 weights = torch.randn(4, 12, generator=random) / 9
-lengths.update(lambda z: (z @ weights).view(-1, 1, 3, 4), a[part], b[part], t[part])
+if processes == 1 or rank == 1:  # the other has no path
+    lengths.update(lambda z: (z @ weights).view(-1, 1, 3, 4), a[way], b[way], t[way])
 results += [{name: value.item() for name, value in metric.compute().items()} for metric in (modes, lengths)]
 json.dump(results, open(f"{folder}/{processes}_{rank}.json", "w"))
 """
