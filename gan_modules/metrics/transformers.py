@@ -108,7 +108,7 @@ class DINOv2Features(TransformerFeatures):
     def build(self, state: dict[str, Tensor]) -> VisionTransformer:
         """DINOv2's: scaled branches; positions brought from a larger grid as the authors do."""
         state = {key: tensor for key, tensor in state.items() if key != "mask_token"}  # for its training alone
-        token, positions = state["pos_embed"].split([1, state["pos_embed"].shape[1] - 1], dim=1)
+        token, positions = state["pos_embed"][:, :1], state["pos_embed"][:, 1:]
         side = round(positions.shape[1] ** 0.5)
         if side != self.grid:
             square = positions.mT.unflatten(2, (side, side))

@@ -29,11 +29,14 @@ class PerceptualDiversity(FeatureMetric):
 
     titles = (("diversity", "diversity"),)
     higher_is_better = True
+    count: Tensor
+    total: Tensor
+    squares: Tensor
 
     def __init__(self, network: str | Path | nn.Module = "lpips") -> None:
         super().__init__(network)
         self.add_state("count", torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
-        self.add_state("sum", torch.zeros(self.network.num_features, dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("total", torch.zeros(self.network.num_features, dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("squares", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
 
     def take(self, features: Tensor, real: bool) -> None:
@@ -42,14 +45,14 @@ class PerceptualDiversity(FeatureMetric):
             return
         features = features.double()
         self.count = self.count + len(features)
-        self.sum = self.sum + features.sum(dim=0)
+        self.total = self.total + features.sum(dim=0)
         self.squares = self.squares + features.square().sum()
 
     def values(self) -> tuple[Tensor, ...]:
         """The mean over all pairs."""
         if self.count < 2:
             raise ValueError(f"at least two samples are needed, and there are {int(self.count)}.")
-        return (2 * (self.squares - self.sum.square().sum() / self.count) / (self.count - 1),)
+        return (2 * (self.squares - self.total.square().sum() / self.count) / (self.count - 1),)
 
 
 class PerceptualPathLength(Metric):

@@ -69,7 +69,7 @@ def test_floats_are_rounded_as_a_file_would():
     nudged = bytes_ / 127.5 - 1 + 0.003 * (torch.rand(1, 1, 16, 16, generator=torch.Generator().manual_seed(0)) - 0.5)
     features = DigitFeatures()
     assert torch.equal(features(nudged), features(bytes_))
-    assert torch.equal(features(nudged * 1.5 + 2), features(torch.full_like(bytes_, 255)))  # and cut off
+    assert torch.equal(features(nudged + 2.01), features(torch.full_like(bytes_, 255)))  # and cut off
 
 
 def test_features_do_not_follow_autocast():
@@ -82,7 +82,10 @@ def test_features_do_not_follow_autocast():
 
 
 def test_positions_of_a_larger_grid_are_brought_over_as_dinov2_does(tmp_path):
-    """A ramp over 37 positions is still one over 16, seen at (i + ½) · 37 / 16.1 - ½, as far as no border is near."""
+    """A ramp over 37 positions is still one over 16, seen at (i + ½) · 37 / 16.1 - ½, as far as no border is near.
+
+    PyTorch's cubic has -3/4 at its borders, which bends a line by up to 1/20; without the 1/10 it would be off by 1/5.
+    """
     width = 64
     generator = torch.Generator().manual_seed(0)
     state = {"cls_token": torch.zeros(1, 1, width), "mask_token": torch.zeros(1, width)}
@@ -97,7 +100,7 @@ def test_positions_of_a_larger_grid_are_brought_over_as_dinov2_does(tmp_path):
     assert torch.equal(positions[0], torch.full((width,), 7.0))
     grid = positions[1:].view(16, 16, width)
     expected = (torch.arange(16) + 0.5) * 37 / 16.1 - 0.5
-    torch.testing.assert_close(grid[1:-1], expected[1:-1].view(-1, 1, 1).expand(-1, 16, width), rtol=1e-5, atol=1e-4)
+    torch.testing.assert_close(grid[1:-1], expected[1:-1].view(-1, 1, 1).expand(-1, 16, width), rtol=0, atol=0.05)
 
 
 def test_networks_without_classes_score_none():
@@ -149,6 +152,7 @@ def test_reset_keeps_the_reals_where_asked_to_and_a_new_sample_renews_the_score(
         assert next(iter(kept.compute().values())).item() != values[3]
         kept.keep_reals = False
         kept.reset()
+        kept.update_features(fake, False)
         with pytest.raises(GANError, match="real"):
             kept.compute()
 

@@ -182,8 +182,8 @@ def duplicates() -> Iterator[Row]:
 
     threshold = np.quantile(nearest(REAL, REAL, 2), 0.01)  # more fakes than reals: all reals are compared with
     expected = [(nearest(fake, fake, 2) <= threshold).mean(), (nearest(fake, REAL, 1) <= threshold).mean()]
-    assert expected[0] > 60 / 340
-    assert expected[1] > 50 / 340
+    assert expected[0] >= 60 / 340
+    assert expected[1] >= 50 / 340
     yield row("DuplicateRate", "scikit-learn neighbours", scored(DuplicateRate(Given()), fake=fake), expected, 1e-9)
 
 
@@ -331,7 +331,7 @@ def published() -> Iterator[Row]:
     folders = [tempfile.mkdtemp(), tempfile.mkdtemp()]
     sides = []
     for folder, blur in zip(folders, (3, 5), strict=True):
-        small = random.integers(0, 256, (14, blur, blur, 3), dtype=np.uint8)
+        small = random.integers(0, 256, (9, blur, blur, 3), dtype=np.uint8)
         sides.append(
             np.stack([np.asarray(Image.fromarray(x).resize((40, 36), Image.Resampling.BICUBIC)) for x in small])
         )
@@ -345,13 +345,14 @@ def published() -> Iterator[Row]:
         kid=True,
         isc=True,
         prc=True,
-        kid_subset_size=14,
+        kid_subset_size=9,
         kid_subsets=2,
         isc_splits=1,
+        feature_extractor="inception-v3-compat",
         feature_extractor_weights_path=inception_file(),
         cache=False,
         verbose=False,
-        batch_size=7,
+        batch_size=9,
     )
     network = InceptionFeatures(inception_file())
     real, fake = (torch.from_numpy(side).permute(0, 3, 1, 2) for side in sides)
