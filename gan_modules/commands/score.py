@@ -102,7 +102,7 @@ def score(
     )
     examiner.check(shape)
     for model in models.values():
-        examiner.check_classes(model)
+        examiner.check_model(model)
     files = {path: out or _run_folder(path) / FILE for path in models}
     elsewhere = out or next(iter(files.values()), Path(FILE))
     for file in {*files.values(), elsewhere}:

@@ -110,7 +110,7 @@ def memorization_distance(real: Tensor, fake: Tensor) -> Tensor:
         fake: Features ``(M, D)``.
     """
     real, fake = (torch.nn.functional.normalize(features.double(), dim=1) for features in (real, fake))
-    nearest = [1 - (part @ real.T).abs().amax(dim=1) for part in fake.split(max(1, BLOCK // len(real)))]
+    nearest = [1 - (part @ real.T).abs().amax(dim=1) for part in torch.split(fake, max(1, BLOCK // len(real)))]
     return torch.cat(nearest).clamp(min=0).mean()
 
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.distributed import get_rank, is_initialized
 from torchmetrics import Metric
 from torchmetrics.utilities.data import dim_zero_cat
 
@@ -84,52 +82,23 @@ class FeatureMetric(Metric, ABC):
 
     def reset(self) -> None:
         """Begin anew, but for the reals where they are to be kept."""
-        kept = {name: getattr(self, name) for name in self._reals()} if self.keep_reals else {}
-        kept = {name: list(state) if isinstance(state, list) else state for name, state in kept.items()}
+        states = {name: getattr(self, name) for name in self._defaults if name.startswith("real_") and self.keep_reals}
+        kept = {name: list(state) if isinstance(state, list) else state for name, state in states.items()}
         super().reset()
         for name, state in kept.items():
             setattr(self, name, state)
-
-    def real_statistics(self) -> dict[str, Tensor]:
-        """What the metric knows of the reals of all processes, to be kept on disk; called by all of them."""
-        with self.sync_context():
-            return {name: self._whole(name).clone() for name in self._reals()}
-
-    def load_real_statistics(self, statistics: Mapping[str, Tensor]) -> None:
-        """Know the reals as `real_statistics` gave them; called by all processes, of which the first counts them.
-
-        Raises:
-            GANError: If they are another metric's, or of features of another length.
-        """
-        expected = {name: self._whole(name).shape[1:] for name in self._reals()}
-        if {name: state.shape[1:] for name, state in statistics.items()} != expected:
-            raise GANError(
-                f"These are no statistics of {type(self).__name__} by '{self.network.name}': compute them anew."
-            )
-        first = not is_initialized() or get_rank() == 0
-        for name in self._reals():
-            state = statistics[name].to(self.device)
-            if isinstance(self._defaults[name], list):
-                setattr(self, name, [state] if first else [])
-            else:
-                setattr(self, name, state if first else torch.zeros_like(state))
 
     def sync(self, *args: Any, **kwargs: Any) -> None:
         """Gather what the processes have; one that has seen nothing gathers as well."""
         for name, default in self._defaults.items():
             if isinstance(default, list) and not getattr(self, name):
-                setattr(self, name, [self._whole(name)])
+                setattr(self, name, [self.whole(name)])
         super().sync(*args, **kwargs)
 
-    def _reals(self) -> list[str]:
-        return [name for name in self._defaults if name.startswith("real_")]
-
-    def _whole(self, name: str) -> Tensor:
-        """A state as one tensor: features ``(N, D)``, though there be none."""
+    def whole(self, name: str) -> Tensor:
+        """A state of features as one tensor ``(N, D)``, though there be none."""
         state = getattr(self, name)
-        if isinstance(state, Tensor):
-            return state
-        return dim_zero_cat(state) if state else torch.empty(0, self.network.num_features, device=self.device)
+        return dim_zero_cat(state) if len(state) else torch.empty(0, self.network.num_features, device=self.device)
 
 
 class FeatureSetMetric(FeatureMetric, ABC):
@@ -155,12 +124,12 @@ class FeatureSetMetric(FeatureMetric, ABC):
     @property
     def real(self) -> Tensor:
         """Features of the reals, ``(N, D)``, sorted."""
-        return _in_order(self._whole("real_features"))
+        return _in_order(self.whole("real_features"))
 
     @property
     def fake(self) -> Tensor:
         """Features of the fakes, ``(M, D)``, sorted."""
-        return _in_order(self._whole("fake_features"))
+        return _in_order(self.whole("fake_features"))
 
 
 def _in_order(features: Tensor) -> Tensor:

@@ -71,6 +71,8 @@ class StackedModes(FeatureMetric):
     """
 
     titles = (("modes", "modes"), ("mode_kl", "mode_kl"))
+    real_counts: Tensor
+    fake_counts: Tensor
 
     def __init__(self, network: str | Path | nn.Module, *, keep_reals: bool = False) -> None:
         super().__init__(network, keep_reals=keep_reals)

@@ -140,16 +140,15 @@ class _MixedC(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        row, column = {"kernel_size": (1, 7), "padding": (0, 3)}, {"kernel_size": (7, 1), "padding": (3, 0)}
         self.branch1x1 = _Conv(768, 192, 1)
         self.branch7x7_1 = _Conv(768, width, 1)
-        self.branch7x7_2 = _Conv(width, width, **row)
-        self.branch7x7_3 = _Conv(width, 192, **column)
+        self.branch7x7_2 = _Conv(width, width, (1, 7), padding=(0, 3))
+        self.branch7x7_3 = _Conv(width, 192, (7, 1), padding=(3, 0))
         self.branch7x7dbl_1 = _Conv(768, width, 1)
-        self.branch7x7dbl_2 = _Conv(width, width, **column)
-        self.branch7x7dbl_3 = _Conv(width, width, **row)
-        self.branch7x7dbl_4 = _Conv(width, width, **column)
-        self.branch7x7dbl_5 = _Conv(width, 192, **row)
+        self.branch7x7dbl_2 = _Conv(width, width, (7, 1), padding=(3, 0))
+        self.branch7x7dbl_3 = _Conv(width, width, (1, 7), padding=(0, 3))
+        self.branch7x7dbl_4 = _Conv(width, width, (7, 1), padding=(3, 0))
+        self.branch7x7dbl_5 = _Conv(width, 192, (1, 7), padding=(0, 3))
         self.branch_pool = _Conv(768, 192, 1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -204,6 +203,8 @@ class _MixedE(nn.Module):
 
 class _Inception(nn.Sequential):
     """From images ``(N, 3, 299, 299)`` in [-1, 1) to features ``(N, 2048)``; names are the file's."""
+
+    fc: nn.Linear
 
     def __init__(self) -> None:
         super().__init__()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from torch import nn
@@ -13,7 +14,12 @@ from gan_modules.metrics.inception import InceptionFeatures
 from gan_modules.metrics.lpips import LPIPSFeatures
 from gan_modules.metrics.transformers import CLIPFeatures, DINOv2Features
 
-NAMES = "digits, inception, clip, dinov2, lpips"
+PUBLISHED: dict[str, Callable[..., FeatureNetwork]] = {
+    "inception": InceptionFeatures,
+    "clip": CLIPFeatures,
+    "dinov2": DINOv2Features,
+    "lpips": LPIPSFeatures,
+}
 
 
 def feature_network(which: str | Path | nn.Module, weights: str | Path | None = None) -> FeatureNetwork:
@@ -30,11 +36,10 @@ def feature_network(which: str | Path | nn.Module, weights: str | Path | None = 
     >>> feature_network("digits").num_features
     64
     """
-    downloads = {"inception": InceptionFeatures, "clip": CLIPFeatures, "dinov2": DINOv2Features, "lpips": LPIPSFeatures}
-    if which in downloads:
-        return downloads[which](weights=weights)
+    if isinstance(which, str) and which in PUBLISHED:
+        return PUBLISHED[which](weights=weights)
     if weights is not None:
-        raise GANError(f"weights belong to {', '.join(downloads)}: leave them out with {which!r}.")
+        raise GANError(f"weights belong to {', '.join(PUBLISHED)}: leave them out with {which!r}.")
     if isinstance(which, FeatureNetwork):
         return which
     if isinstance(which, nn.Module):
@@ -42,5 +47,6 @@ def feature_network(which: str | Path | nn.Module, weights: str | Path | None = 
     if which == "digits":
         return DigitFeatures()
     if Path(which).suffix != ".safetensors":
-        raise GANError(f"There is no feature network '{which}': choose of {NAMES}, or name a classifier's safetensors.")
+        names = ", ".join(["digits", *PUBLISHED])
+        raise GANError(f"There is no feature network '{which}': choose of {names}, or name a classifier's safetensors.")
     return ClassifierFeatures(which)

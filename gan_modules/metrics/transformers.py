@@ -57,10 +57,11 @@ class TransformerFeatures(FeatureNetwork, ABC):
 
     def features(self, pixels: Tensor) -> Tensor:
         """Features of the class token ``(N, num_features)`` of pixels ``(N, C, H, W)`` in [0, 255]."""
-        size = (self.network.image_size, self.network.image_size)
+        side = self.network.image_size
         images = as_rgb(pixels, self.name)
-        if images.shape[-2:] != size:
-            images = F.interpolate(images, size, mode="bicubic", align_corners=False, antialias=True).clamp(0, 255)
+        for shape in ((images.shape[-2], side), (side, side)):  # along rows first, and clamped between, as Pillow does
+            if images.shape[-2:] != shape:
+                images = F.interpolate(images, shape, mode="bicubic", align_corners=False, antialias=True).clamp(0, 255)
         mean, std = (images.new_tensor(values).view(3, 1, 1) for values in (self.mean, self.std))
         features: Tensor = self.network((images / 255 - mean) / std)
         return features
@@ -107,7 +108,7 @@ class DINOv2Features(TransformerFeatures):
     def build(self, state: dict[str, Tensor]) -> VisionTransformer:
         """DINOv2's: scaled branches; positions brought from a larger grid as the authors do."""
         state = {key: tensor for key, tensor in state.items() if key != "mask_token"}  # for its training alone
-        token, positions = state["pos_embed"].split([1, state["pos_embed"].shape[1] - 1], dim=1)
+        token, positions = state["pos_embed"][:, :1], state["pos_embed"][:, 1:]
         side = round(positions.shape[1] ** 0.5)
         if side != self.grid:
             square = positions.mT.unflatten(2, (side, side))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,11 +29,14 @@ class PerceptualDiversity(FeatureMetric):
 
     titles = (("diversity", "diversity"),)
     higher_is_better = True
+    count: Tensor
+    total: Tensor
+    squares: Tensor
 
     def __init__(self, network: str | Path | nn.Module = "lpips") -> None:
         super().__init__(network)
         self.add_state("count", torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
-        self.add_state("sum", torch.zeros(self.network.num_features, dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("total", torch.zeros(self.network.num_features, dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("squares", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
 
     def take(self, features: Tensor, real: bool) -> None:
@@ -41,14 +45,14 @@ class PerceptualDiversity(FeatureMetric):
             return
         features = features.double()
         self.count = self.count + len(features)
-        self.sum = self.sum + features.sum(dim=0)
+        self.total = self.total + features.sum(dim=0)
         self.squares = self.squares + features.square().sum()
 
     def values(self) -> tuple[Tensor, ...]:
         """The mean over all pairs."""
         if self.count < 2:
             raise ValueError(f"at least two samples are needed, and there are {int(self.count)}.")
-        return (2 * (self.squares - self.sum.square().sum() / self.count) / (self.count - 1),)
+        return (2 * (self.squares - self.total.square().sum() / self.count) / (self.count - 1),)
 
 
 class PerceptualPathLength(Metric):
@@ -117,6 +121,11 @@ class PerceptualPathLength(Metric):
         if not len(self.lengths):
             raise GANError("PerceptualPathLength cannot score: there are no paths.")
         return {self.names[0]: trimmed_mean(dim_zero_cat(self.lengths))}
+
+    def sync(self, *args: Any, **kwargs: Any) -> None:
+        """Gather what the processes have; one that has seen no path gathers as well."""
+        self.lengths = self.lengths or [torch.empty(0, dtype=torch.float64, device=self.device)]
+        super().sync(*args, **kwargs)
 
     def _embed(self, images: Tensor) -> Tensor:
         return self.network.features((images.float() + 1) * 127.5)

@@ -93,14 +93,16 @@ class Examiner:
                 metric.update(image, real=False)
                 metric.reset()
 
-    def check_classes(self, model: Sampler) -> None:
-        """Raise GANError if the model makes images of other classes than the reals have."""
+    def check_model(self, model: Sampler) -> None:
+        """Raise GANError if the model's classes are not the reals', or a metric needs to know more of it."""
         classes = len(self._class_counts)
         if model.num_classes not in (0, classes):
             raise GANError(
                 f"The model makes images of {model.num_classes} classes, and the reals have {classes or 'none'}: "
                 f"choose reals with the labels that it was trained on."
             )
+        if self._of_models and not hasattr(model, "latent_dim"):
+            raise GANError(f"{type(model).__name__} tells no latent_dim, so that there are no paths: leave ppl out.")
 
     def to(self, device: str | torch.device) -> None:
         """Move everything that takes memory."""
@@ -161,7 +163,7 @@ class Examiner:
             GANError: If there are too few of either, or the model's classes are not the reals'.
         """
         n = n or self.n_real
-        self.check_classes(model)
+        self.check_model(model)
         draw = Draw(
             model,
             self.batch_size,

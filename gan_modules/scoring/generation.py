@@ -5,12 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, distributed
-
-from gan_modules.engine.players import GANError
 
 SEEDS = 2**16  # how many there are
 
@@ -69,14 +67,9 @@ class Draw:
     def paths(self, n: int) -> Iterator[tuple[Callable[[Tensor], Tensor], Tensor, Tensor, Tensor]]:
         """This process's share of `n` paths through latent space: the generator, both ends ``(N, D)``, places ``(N,)``.
 
-        Raises:
-            GANError: If the model does not tell the size of its latents.
+        The model has to tell its `latent_dim`.
         """
-        size = getattr(self.model, "latent_dim", None)
-        if size is None:
-            raise GANError(
-                f"{type(self.model).__name__} tells no latent_dim, so that there are no paths: leave ppl out."
-            )
+        size = cast(Any, self.model).latent_dim
         for start, labels in self._batches(n):
             count = min(max(n - start, 0), self.batch_size)
             source = torch.Generator().manual_seed(self._seed(start))

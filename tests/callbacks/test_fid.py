@@ -249,7 +249,7 @@ def test_weights_that_cannot_be_downloaded_stop_the_run_before_training(tmp_path
     sentence = str(caught.value)
     assert FILE in sentence
     assert str(offline) in sentence
-    assert "(weights=...)" in sentence
+    assert "weights=..." in sentence
     assert "\n" not in sentence
     assert run.global_step == 0
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())

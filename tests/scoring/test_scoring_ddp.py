@@ -56,7 +56,7 @@ def test_two_processes_score_as_one(tmp_path):
             for name in ("1_0", "2_0", "2_1")
         )
         assert first == second
-        assert len(alone) == 11
+        assert len(alone) == 12
         for one, two in zip(alone, first, strict=True):
             assert two.pop("value") == pytest.approx(one["value"], rel=1e-9), one["metric"]
             assert two.pop("std") == (one["std"] if one["std"] is None else pytest.approx(one["std"], rel=1e-6))
@@ -64,4 +64,4 @@ def test_two_processes_score_as_one(tmp_path):
             del one["std"]
             assert two == one
         assert (one["n_real"], one["n_fake"]) == (359, 150)
-    assert values[:3] != values[11:14]
+    assert values[:3] != values[12:15]
