@@ -29,7 +29,7 @@ from torch.nn import functional as F
 
 from gan_modules.base import Deal, GameOptions, GANError, StyleBasedGAN, Terms, adam
 from gan_modules.functional import losses, regularizers
-from gan_modules.networks.stylegan import StyleGANDiscriminator, StyleGANGenerator
+from gan_modules.networks import StyleGANDiscriminator, StyleGANGenerator
 
 RATES = {128: 1.5, 256: 2.0, 512: 3.0, 1024: 3.0}  # the learning rates at these sizes, relative to the smaller ones'
 
