@@ -190,8 +190,8 @@ class Examiner:
             "weights": "ema" if ema and getattr(model, "generator_ema", None) is not None else "raw",
             "truncation": truncation,
             "images_seen": getattr(model, "images_seen", None),
+            **circumstances,
         }
-        told.update(circumstances)
         return self.scores(**told)
 
     def scores(self, **circumstances: Unpack[Drawn]) -> list[Score]:
