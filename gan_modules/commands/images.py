@@ -50,11 +50,10 @@ class ImagePlace:
         DataError: If there is no such place, or no image in it; from `batches`, if one cannot be read.
     """
 
-    split = None
-    num_classes = 0
-
     def __init__(self, place: str, channels: int | None = None) -> None:
         self.name = place
+        self.split: str | None = None
+        self.num_classes = 0
         self._place = os.path.expanduser(place)
         if os.path.isdir(self._place):
             self._names = list_images(self._place)

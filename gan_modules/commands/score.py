@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal, Unpack
+from typing import Literal
 
 import torch
 import yaml
@@ -89,10 +89,11 @@ def score(
             f"The checkpoint makes images of {min(shapes - {shape})}, and those of {reals.name} are {shape}: choose "
             f"--data of the model's size."
         )
-    pictures = None if fake is None else ImagePlace(fake, shape[0])
-    for images, wanted in ((reals, 2), (pictures, n or 2), (others, n or len(reals))):
-        if images is not None and len(images) < wanted:
-            raise GANError(f"{images.name} has {len(images)} images, fewer than {wanted}: bring more, or lower --n.")
+    chosen: list[tuple[ImageSet, int | None]] = [] if fake is None else [(ImagePlace(fake, shape[0]), n)]
+    chosen += [] if others is None else [(others, n or len(reals))]
+    for one, wanted in [(reals, None), *chosen]:
+        if len(one) < (wanted or 2):
+            raise GANError(f"{one.name} has {len(one)} images, fewer than {wanted or 2}: bring more, or lower --n.")
     examiner = Examiner(
         build_metrics(metrics, feature_network(features, weights)),
         num_classes=reals.num_classes,
@@ -114,23 +115,22 @@ def score(
     told: Circumstances = {"reals": reals.name, "split": reals.split}
     rows = []
     for path, model in models.items():
-        told["round"] = read_checkpoint(path)["global_step"]
+        told |= {"fakes": str(path), "round": read_checkpoint(path)["global_step"]}
         scores = []
         for seed in seeds:
-            found = examiner.examine(model, n, seed, truncation, ema, **told, fakes=str(path))
+            found = examiner.examine(model, n, seed, truncation, ema, **told)
             append(files[path], found)
             scores += found
         label = str(path.with_suffix("")).replace("/checkpoints/", "/")
         rows.append(Row(f"{label}, {told['round']} rounds", scores, group=path.stem))
     told.pop("round", None)
-    for images, number in ((pictures, n), (others, n or len(reals))):
-        if images is not None:
-            scores = []
-            for seed in seeds if number not in (None, len(images)) else seeds[:1]:
-                found = _examine_images(examiner, images, number, seed, **told)
-                append(elsewhere, found)
-                scores += found
-            rows.append(Row(scores[0].fakes, scores))
+    for one, wanted in chosen:
+        scores = []
+        for seed in seeds if wanted not in (None, len(one)) else seeds[:1]:
+            found = _examine_images(examiner, one, wanted, seed, told)
+            append(elsewhere, found)
+            scores += found
+        rows.append(Row(scores[0].fakes, scores))
     print(f"{_protocol(rows[0].scores[0])}\n\n{table(rows)}\n")
     places = sorted({str(file) for file in (*files.values(), elsewhere)})
     print(f"{sum(len(row.scores) for row in rows)} records: {', '.join(places)}")
@@ -213,9 +213,7 @@ def _shown(images: ImageSet, batch_size: int, rows: Sequence[int] | None = None)
             bar.update(len(batch[0]))
 
 
-def _examine_images(
-    examiner: Examiner, images: ImageSet, n: int | None, seed: int, **told: Unpack[Circumstances]
-) -> list[Score]:
+def _examine_images(examiner: Examiner, images: ImageSet, n: int | None, seed: int, told: Circumstances) -> list[Score]:
     """The scores of all images, or of n of them that the seed chooses."""
     rows = None
     if n is not None and n < len(images):

@@ -51,4 +51,5 @@ def mode_divergence(counts: Tensor, real_counts: Tensor | None = None) -> Tensor
     """
     p = counts.double() / counts.sum()
     q = 1 + (torch.zeros_like(p) if real_counts is None else real_counts.double())
-    return torch.special.xlogy(p, p / (q / q.sum())).sum()
+    divergence: Tensor = torch.special.xlogy(p, p / (q / q.sum())).sum()
+    return divergence

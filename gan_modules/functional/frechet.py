@@ -44,4 +44,5 @@ def trace_of_root(a: Tensor, b: Tensor) -> Tensor:
         values, vectors = torch.linalg.eigh(a)
         kept = values > torch.finfo(a.dtype).eps * values[-1]  # the rest is rounding, negative ones too
         factor = vectors[:, kept] * values[kept].sqrt()
-    return torch.linalg.eigvalsh(factor.T @ b @ factor).clamp(min=0).sqrt().sum()
+    roots: Tensor = torch.linalg.eigvalsh(factor.T @ b @ factor).clamp(min=0).sqrt()
+    return roots.sum()

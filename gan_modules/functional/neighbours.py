@@ -51,12 +51,12 @@ def precision_recall(real: Tensor, fake: Tensor, k: int = 3) -> tuple[Tensor, Te
         ValueError: There are no more than k of either.
     """
     real_radii, fake_radii = nearest_distances(real, k=k), nearest_distances(fake, k=k)
-    on_manifold = 0
+    on_manifold = []
     reached = torch.zeros(len(real), dtype=torch.bool, device=real.device)
     for start, block in _blocks(fake, real):
-        on_manifold += (block <= real_radii).any(dim=1).sum()
+        on_manifold.append((block <= real_radii).any(dim=1))
         reached |= (block <= fake_radii[start : start + len(block), None]).any(dim=0)
-    return on_manifold / torch.tensor(len(fake)).double(), reached.double().mean()
+    return torch.cat(on_manifold).double().mean(), reached.double().mean()
 
 
 def density_coverage(real: Tensor, fake: Tensor, k: int = 5) -> tuple[Tensor, Tensor]:

@@ -49,7 +49,7 @@ class InceptionFeatures(ClassifyingNetwork):
         except (KeyError, RuntimeError) as error:
             raise GANError(f"{path} holds other weights than {FILE}.") from error
         self.sha256 = file_sha256(path)
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's overloads miss it
+        self.to(memory_format=torch.channels_last)
         self.freeze()
 
     def features(self, pixels: Tensor) -> Tensor:

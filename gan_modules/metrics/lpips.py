@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from pathlib import Path
+from typing import cast
 
 import torch
 import torchmetrics.functional.image.lpips
@@ -48,7 +49,7 @@ class LPIPSFeatures(FeatureNetwork):
         self.image_size = image_size
         self.resizer = f"area or bilinear to {image_size}"
         self.num_features = sum(widths[-1] * (image_size // 2**i) ** 2 for i, widths in enumerate(STAGES))
-        self.stages = nn.ModuleList()
+        stages: list[list[nn.Conv2d]] = []
         place, channels = 0, 3  # in torchvision's list of layers, which counts ReLUs and pools
         try:
             for i, widths in enumerate(STAGES):
@@ -56,12 +57,13 @@ class LPIPSFeatures(FeatureNetwork):
                 for width in widths:
                     convolutions.append(_convolution(state, f"features.{place}", channels, width))
                     place, channels = place + 2, width
-                self.stages.append(nn.ModuleList(convolutions))
+                stages.append(convolutions)
                 self.register_buffer(f"scale{i}", linear[f"lin{i}.model.1.weight"].sqrt())
                 place += 1
         except (KeyError, RuntimeError) as error:
             raise GANError(f"{path} holds other weights than torchvision's {FILE}.") from error
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's overloads miss it
+        self.stages = nn.ModuleList(nn.Sequential(*convolutions) for convolutions in stages)
+        self.to(memory_format=torch.channels_last)
         self.freeze()
 
     def features(self, pixels: Tensor) -> Tensor:
@@ -79,7 +81,7 @@ class LPIPSFeatures(FeatureNetwork):
         for i, stage in enumerate(self.stages):
             if i:
                 x = F.max_pool2d(x, 2)
-            for convolution in stage:
+            for convolution in cast(nn.Sequential, stage):
                 x = F.relu(convolution(x))
             unit = x / (EPSILON + x.square().sum(dim=1, keepdim=True)).sqrt()
             found.append((unit * getattr(self, f"scale{i}") / x[0, 0].numel() ** 0.5).flatten(1))

@@ -111,7 +111,7 @@ class DINOv2Features(TransformerFeatures):
         token, positions = state["pos_embed"][:, :1], state["pos_embed"][:, 1:]
         side = round(positions.shape[1] ** 0.5)
         if side != self.grid:
-            square = positions.mT.unflatten(2, (side, side))
+            square = positions.mT.reshape(1, -1, side, side)
             factor = (self.grid + 0.1) / side  # their offset, against a rounding
             square = F.interpolate(square, scale_factor=(factor, factor), mode="bicubic")
             state["pos_embed"] = torch.cat([token, square.flatten(2).mT], dim=1)
@@ -201,12 +201,15 @@ class _Block(nn.Module):
         self.norm1, self.norm2 = nn.LayerNorm(width, eps=epsilon), nn.LayerNorm(width, eps=epsilon)
         self.attn = _Attention(width)
         self.mlp = nn.ModuleDict({"fc1": nn.Linear(width, 4 * width), "fc2": nn.Linear(4 * width, width)})
-        self.ls1, self.ls2 = (_Scale(width), _Scale(width)) if scaled else (nn.Identity(), nn.Identity())
+        self.ls1: nn.Module = _Scale(width) if scaled else nn.Identity()
+        self.ls2: nn.Module = _Scale(width) if scaled else nn.Identity()
         self.activation = activation
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.ls1(self.attn(self.norm1(x)))
-        return x + self.ls2(self.mlp["fc2"](self.activation(self.mlp["fc1"](self.norm2(x)))))
+        hidden: Tensor = self.activation(self.mlp["fc1"](self.norm2(x)))
+        out: Tensor = x + self.ls2(self.mlp["fc2"](hidden))
+        return out
 
 
 class _Attention(nn.Module):

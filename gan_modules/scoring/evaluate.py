@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import Any, Literal, TypedDict, Unpack
 
 import torch
 from torch import Tensor, distributed, nn
@@ -25,16 +25,21 @@ from gan_modules.scoring.record import Score
 
 
 class Circumstances(TypedDict, total=False):
-    """What a record says of the images besides what was measured; see `Score`."""
+    """What a record says of where the images come from; see `Score`."""
 
     reals: str
     split: str | None
     fakes: str
-    seed: int | None
-    weights: Any
-    truncation: float | None
     round: int | None
     images_seen: int | None
+
+
+class Drawn(Circumstances, total=False):
+    """And of how the fakes were drawn."""
+
+    seed: int | None
+    weights: Literal["ema", "raw"] | None
+    truncation: float | None
 
 
 class Examiner:
@@ -179,18 +184,17 @@ class Examiner:
         for metric in self._of_models:
             for way in draw.paths(n):
                 metric.update(*way)
-        return self.scores(
-            **{
-                "fakes": type(model).__name__,
-                "seed": seed,
-                "weights": "ema" if ema and getattr(model, "generator_ema", None) is not None else "raw",
-                "truncation": truncation,
-                "images_seen": getattr(model, "images_seen", None),
-                **circumstances,
-            }
-        )
+        told: Drawn = {
+            "fakes": type(model).__name__,
+            "seed": seed,
+            "weights": "ema" if ema and getattr(model, "generator_ema", None) is not None else "raw",
+            "truncation": truncation,
+            "images_seen": getattr(model, "images_seen", None),
+            **circumstances,
+        }
+        return self.scores(**told)
 
-    def scores(self, **circumstances: Unpack[Circumstances]) -> list[Score]:
+    def scores(self, **circumstances: Unpack[Drawn]) -> list[Score]:
         """The scores of the fakes shown since the last call; those of a generator are not among them without one.
 
         Raises:
@@ -295,7 +299,7 @@ def score(
 
 def _batches(images: Tensor | Iterable[Tensor | Sequence[Tensor]]) -> Iterator[Sequence[Tensor]]:
     if isinstance(images, Tensor):
-        images = images.split(1024)
+        images = torch.split(images, 1024)
     return ((batch,) if isinstance(batch, Tensor) else batch for batch in images)
 
 

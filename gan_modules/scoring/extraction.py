@@ -19,7 +19,7 @@ VERSION = 1  # to be raised whenever one of our networks is fed otherwise than b
 def extract(network: FeatureNetwork, images: Tensor, batch_size: int, device: torch.device) -> Tensor:
     """Features ``(N, num_features)`` of uint8 images ``(N, C, H, W)``, some at a time."""
     with torch.inference_mode():
-        return torch.cat([network(part.to(device)) for part in images.split(batch_size)])
+        return torch.cat([network(part.to(device)) for part in torch.split(images, batch_size)])
 
 
 class RealImages:
@@ -61,7 +61,7 @@ class RealImages:
 
     def add(self, images: Tensor) -> None:
         """Take in uint8 images ``(N, C, H, W)``."""
-        for part in images.cpu().split(1):
+        for part in torch.split(images.cpu(), 1):
             if self._waiting and self._waiting[0].shape != part.shape:
                 self.flush()
             self._waiting.append(part)

@@ -132,11 +132,11 @@ def unlike(score: Score, other: Score) -> list[str]:
 
 
 class Spread(NamedTuple):
-    """Mean and standard deviation (of a sample; `None` for a single score) of `count` scores."""
+    """Mean and standard deviation (of a sample; `None` for a single score) of `n` scores."""
 
     mean: float
     std: float | None
-    count: int
+    n: int
 
     def __str__(self) -> str:
         return f"{self.mean:.4g}" if self.std is None else f"{self.mean:.4g} ± {self.std:.2g}"

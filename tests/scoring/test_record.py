@@ -101,7 +101,7 @@ def test_what_may_differ_compares():
 def test_mean_and_deviation_over_seeds():
     values = [3.0, 4.5, 9.0]
     found = spread([replace(SCORE, value=value, seed=i) for i, value in enumerate(values)])
-    assert (found.mean, found.std, found.count) == (statistics.fmean(values), statistics.stdev(values), 3)
+    assert (found.mean, found.std, found.n) == (statistics.fmean(values), statistics.stdev(values), 3)
     assert str(found) == "5.5 ± 3.1"
     assert str(spread([SCORE])) == "12.5"
     with pytest.raises(GANError, match="no score"):
