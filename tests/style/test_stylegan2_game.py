@@ -263,7 +263,9 @@ def test_configurations_can_be_changed_and_reloaded(tmp_path):
     assert again.hparams.r1_weight == 0.01
 
 
-@pytest.mark.parametrize("wrong", [{"r1_interval": -1}, {"style_mixing": 1.5}, {"path_length_interval": -4}])
+@pytest.mark.parametrize(
+    "wrong", [{"r1_interval": -1}, {"style_mixing": 1.5}, {"path_length_interval": -4}, {"ada_images": 0}]
+)
 def test_senseless_figures_are_refused(wrong):
     with pytest.raises(GANError, match=next(iter(wrong))):
         StyleGAN2(**SMALL, **wrong)
