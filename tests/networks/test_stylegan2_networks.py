@@ -151,10 +151,16 @@ def test_half_precision_is_for_training_and_for_the_top():
     judge.load_state_dict(full_judge.state_dict())
     ws = full.mapping(torch.randn(8, 8))
     dtypes = {}
+
+    def note(key):
+        def hook(_module, _inputs, output):
+            dtypes.setdefault(key, output.dtype)
+
+        return hook
+
     for name, net in (("G", network.synthesis), ("D", judge)):
         for size, block in net.blocks.items():
-            layer = block.convs["conv1"] if name == "G" else block.conv0
-            layer.register_forward_hook(lambda _m, _i, out, key=(name, size): dtypes.setdefault(key, out.dtype))
+            (block.convs["conv1"] if name == "G" else block.conv0).register_forward_hook(note((name, size)))
     images, half_images = full.synthesis(ws, "const"), network.synthesis(ws, "const")
     logits, half_logits = full_judge(images), judge(images)
     assert {key for key, dtype in dtypes.items() if dtype == torch.bfloat16} == {
