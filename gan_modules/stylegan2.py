@@ -108,6 +108,8 @@ class StyleGAN2(StyleBasedGAN):
     ) -> None:
         if r1_interval < 0 or path_length_interval < 0:
             raise GANError(f"{r1_interval=} and {path_length_interval=} must be numbers of rounds, or 0 for never.")
+        if ada_images < 1 or freeze_d < 0:
+            raise GANError(f"{ada_images=} must be a number of images, and {freeze_d=} one of sizes.")
         widths = (channel_base, channel_max)
         precision = (half_precision_layers, conv_clamp)
         super().__init__(

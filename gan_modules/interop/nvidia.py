@@ -57,8 +57,9 @@ def read_nvidia(path: str | Path) -> tuple[dict[str, Any], dict[str, nn.Module]]
             continue
         try:
             found, nets[name] = _build(contents[name], kind)
-        except (RefusedError, ValueError, RecursionError) as error:
-            raise GANError(f"'{path}' cannot be used: in its network {name}, {error}") from error
+        except (RefusedError, ValueError, TypeError, RuntimeError, ArithmeticError) as error:
+            reason = " ".join(str(error).split())[:300]
+            raise GANError(f"'{path}' cannot be used: in its network {name}, {reason}") from error
         differing = [key for key in found.keys() & arguments.keys() if found[key] != arguments[key]]
         if differing:
             key = min(differing)
@@ -160,7 +161,7 @@ def _generator_arguments(settings: _Settings) -> dict[str, Any]:
 def _discriminator_arguments(settings: _Settings) -> dict[str, Any]:
     architecture = settings.settings.pop("architecture", "resnet")
     if architecture not in ("resnet", "orig"):
-        raise RefusedError(f"the setting architecture={architecture!r} should be 'resnet' or 'orig'.")
+        raise RefusedError(f"the setting architecture={architecture!r:.80} should be 'resnet' or 'orig'.")
     block, mapping, epilogue = (settings.take_settings(f"{name}_kwargs") for name in ("block", "mapping", "epilogue"))
     arguments = {
         "residual": architecture == "resnet",

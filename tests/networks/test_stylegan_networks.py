@@ -111,6 +111,15 @@ def test_a_label_chooses_its_logit_and_its_style():
     assert (ws[0] - ws[1]).abs().max() > 1e-3
 
 
+def test_latent_and_class_are_normalised_together():
+    """As in the published code: concatenated, then divided by the root mean square of all."""
+    generator, _ = small(8, num_classes=3)
+    z, labels = torch.randn(4, 4, dtype=torch.float64), torch.tensor([2, 0, 1, 2])
+    joined = np.concatenate([z.numpy(), generator.mapping.embed.weight.detach().numpy()[labels]], axis=1)
+    expected = joined / np.sqrt((joined**2).mean(1, keepdims=True) + 1e-8)
+    np.testing.assert_allclose(generator.mapping.join(z, labels).detach().numpy(), expected)
+
+
 def test_the_level_is_in_the_state_dict():
     generator, _ = small(32)
     generator.level = 1.25

@@ -84,7 +84,7 @@ def test_checkpoints_and_folders_keep_it(model, golden, tmp_path):
 
 
 def test_other_sizes_are_refused():
-    with pytest.raises(GANError, match="says how large its networks are: leave out channel_base"):
-        StyleGAN2.from_nvidia(GOLDEN / "stylegan2_r32.pkl", channel_base=8)
+    with pytest.raises(GANError, match="have sizes of their own: leave out latent_dim"):
+        StyleGAN2.from_nvidia(GOLDEN / "stylegan2_r32.pkl", latent_dim=32)
     with pytest.raises(GANError, match=r"nothing\.pkl"):
         StyleGAN2.from_nvidia("nothing.pkl")
