@@ -11,8 +11,6 @@ batch                  256 at 8×8 down to 32 at 128×128   the datamodule's `ba
                        and above, over 8 GPUs             the same at all sizes
 labels of fakes        drawn from the training set        those of the batch's reals
                        (published code)
-labels                 joined to the latent before the    normalised by themselves
-                       normalisation (published code)
 samples                truncated by 0.7                   by `sample(truncation=0.7)`
 moving average         no ramp-up                         ramp-up, see `ema_half_life`
 =====================  =================================  ==================================
@@ -29,7 +27,7 @@ from torch.nn import functional as F
 
 from gan_modules.base import Deal, GameOptions, GANError, StyleBasedGAN, Terms, adam
 from gan_modules.functional import losses, regularizers
-from gan_modules.networks.stylegan import StyleGANDiscriminator, StyleGANGenerator
+from gan_modules.networks import StyleGANDiscriminator, StyleGANGenerator
 
 RATES = {128: 1.5, 256: 2.0, 512: 3.0, 1024: 3.0}  # the learning rates at these sizes, relative to the smaller ones'
 

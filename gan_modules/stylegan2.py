@@ -18,8 +18,10 @@ overfitting            judged in R1's moves, too          judged in the main mov
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import islice
+from pathlib import Path
 from typing import Any, Self, Unpack, cast
 
 import torch
@@ -28,9 +30,11 @@ from torch.optim import Optimizer
 
 from gan_modules.base import Deal, GameOptions, GANError, Player, StyleBasedGAN, Terms, adam
 from gan_modules.engine.adaptive import AdaptiveAugmentation
+from gan_modules.engine.averages import RAMP_UP
 from gan_modules.functional import losses, regularizers
 from gan_modules.functional.augment import augment_bgc
-from gan_modules.networks.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
+from gan_modules.interop.nvidia import read_nvidia, to_nvidia_state_dict
+from gan_modules.networks import StyleGAN2Discriminator, StyleGAN2Generator
 
 PATH_LENGTH_DECAY = 0.01  # of the running mean, a move
 ADA_INTERVAL = 4  # rounds between two adjustments
@@ -54,6 +58,7 @@ class StyleGAN2(StyleBasedGAN):
         residual: Whether the discriminator has shortcuts; without, it is StyleGAN's.
         stddev_group: Images that the discriminator compares with one another.
         half_precision_layers: Sizes, from the largest, at which both networks are trained in half precision.
+        conv_clamp: Bound on what a convolution puts out, which half precision needs; `None` for none.
         r1_weight: Weight of R1 (γ).
         r1_interval: Rounds from one move on R1 to the next; 0 for none.
         path_length_weight: Weight of the path lengths' deviation; 0 for no such moves.
@@ -69,6 +74,9 @@ class StyleGAN2(StyleBasedGAN):
         **options: See `gan_modules.base.GAN`.
     """
 
+    generator: StyleGAN2Generator
+    discriminator: StyleGAN2Discriminator
+    generator_ema: StyleGAN2Generator | None
     path_length: Tensor  # running mean: the a of Eq. 4
 
     def __init__(
@@ -83,6 +91,7 @@ class StyleGAN2(StyleBasedGAN):
         residual: bool = True,
         stddev_group: int = 4,
         half_precision_layers: int = 0,
+        conv_clamp: float | None = 256.0,
         r1_weight: float = 10.0,
         r1_interval: int = 16,
         path_length_weight: float = 2.0,
@@ -99,22 +108,13 @@ class StyleGAN2(StyleBasedGAN):
     ) -> None:
         if r1_interval < 0 or path_length_interval < 0:
             raise GANError(f"{r1_interval=} and {path_length_interval=} must be numbers of rounds, or 0 for never.")
-        generator = StyleGAN2Generator(
-            image_shape,
-            latent_dim,
-            num_classes,
-            style_dim,
-            mapping_layers,
-            channel_base,
-            channel_max,
-            half_precision_layers,
-        )
-        discriminator = StyleGAN2Discriminator(
-            image_shape, num_classes, channel_base, channel_max, residual, stddev_group, half_precision_layers
-        )
+        if ada_images < 1 or freeze_d < 0:
+            raise GANError(f"{ada_images=} must be a number of images, and {freeze_d=} one of sizes.")
+        widths = (channel_base, channel_max)
+        precision = (half_precision_layers, conv_clamp)
         super().__init__(
-            generator,
-            discriminator,
+            StyleGAN2Generator(image_shape, latent_dim, num_classes, style_dim, mapping_layers, *widths, *precision),
+            StyleGAN2Discriminator(image_shape, num_classes, *widths, residual, stddev_group, *precision),
             image_shape=image_shape,
             num_classes=num_classes,
             latent_dim=latent_dim,
@@ -131,7 +131,7 @@ class StyleGAN2(StyleBasedGAN):
         self.augment = None
         if ada_target is not None:
             self.augment = AdaptiveAugmentation(augment_bgc, ada_target, ada_images)
-        for block in islice(discriminator.blocks.values(), freeze_d):
+        for block in islice(self.discriminator.blocks.values(), freeze_d):
             block.requires_grad_(False)
 
     def configure_players(self) -> dict[str, Player]:
@@ -172,7 +172,7 @@ class StyleGAN2(StyleBasedGAN):
         half = max(1, len(deal.real) // 2)
         with torch.autocast(self.device.type, enabled=False):
             styles = self.styles(half, tuple(labels[:half] for labels in deal.condition))
-            lengths = regularizers.path_lengths(cast(Any, self.generator).synthesis(styles), styles)
+            lengths = regularizers.path_lengths(self.generator.synthesis(styles), styles)
         # The mean keeps its graph, as in the published code
         mean = self.path_length.to(lengths).lerp(lengths.mean(), PATH_LENGTH_DECAY)
         self.path_length.copy_(self._mean(mean.detach()))
@@ -206,6 +206,42 @@ class StyleGAN2(StyleBasedGAN):
 
     def _sum(self, values: Tensor) -> Tensor:
         return self._mean(values) * self.trainer.world_size
+
+    @classmethod
+    def from_nvidia(cls, path: str | Path, **changes: Any) -> Self:
+        """The model in a ``.pkl`` that NVIDIA's StyleGAN2-ADA has written, to sample from and to fine-tune.
+
+        Nothing in the file is executed. Training goes on with new moments, and with ADA, where asked for, at five times
+        its speed, as in arXiv:2006.06676; the files do not say with which `r1_weight` they were trained.
+
+        Args:
+            path: Such as ``ffhq.pkl``.
+            **changes: Arguments of the class that the networks' sizes leave open: rates, weights, `freeze_d`.
+
+        Raises:
+            GANError: If the file is missing, damaged or of another kind, or `changes` ask for networks of other sizes.
+        """
+        arguments, networks = read_nvidia(path)
+        model = cls(**{"ada_images": 100_000} | arguments | changes)
+        averages = model._averages
+        try:
+            model.generator.load_state_dict(networks.get("G", networks["G_ema"]).state_dict())
+            model.discriminator.load_state_dict(networks["D"].state_dict())
+            if model.generator_ema is not None:
+                model.generator_ema.load_state_dict(networks["G_ema"].state_dict())
+        except RuntimeError as error:
+            sizes = sorted(changes.keys() & arguments.keys())
+            raise GANError(
+                f"The networks in '{path}' have sizes of their own: leave out {', '.join(sizes)}."
+            ) from error
+        # as if after enough images for the average to have its full half-life: it is not to forget the file's
+        model.images_seen = averages.images_averaged = math.ceil(averages.half_life / RAMP_UP)
+        return model
+
+    def to_nvidia_state_dict(self) -> dict[str, dict[str, Tensor]]:
+        """The state dicts that the networks "G", "D" and "G_ema" of NVIDIA's StyleGAN2-ADA take."""
+        networks = {"G": self.generator, "D": self.discriminator, "G_ema": self.generator_ema or self.generator}
+        return {name: to_nvidia_state_dict(network) for name, network in networks.items()}
 
     @classmethod
     def auto(cls, image_shape: Sequence[int], batch_size: int, **changes: Any) -> Self:

@@ -45,7 +45,7 @@ class EqualizedLinear(nn.Module):
         """Map (N, in_features) to (N, out_features)."""
         with torch.autocast(x.device.type, enabled=False):
             weight, bias = at_least_float32(self.weight), at_least_float32(self.bias)
-            return F.linear(at_least_float32(x), weight * self.weight_gain, bias * self.bias_gain)
+            return F.linear(x.to(weight.dtype), weight * self.weight_gain, bias * self.bias_gain)
 
 
 class EqualizedConv(nn.Module):

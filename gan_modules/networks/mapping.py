@@ -37,7 +37,7 @@ class Mapping(nn.Module):
         self.num_ws = num_ws
         self.num_classes = num_classes
         if num_classes:
-            self.embed = EqualizedLinear(num_classes, style_dim)
+            self.embed: nn.Module = EqualizedLinear(num_classes, style_dim)
         self.layers = _perceptron(latent_dim + (style_dim if num_classes else 0), style_dim, layers)
         self.register_buffer("w_avg", torch.zeros(style_dim))
 
@@ -59,12 +59,9 @@ class Mapping(nn.Module):
         Raises:
             ValueError: Labels are missing.
         """
-        x = pixel_norm(at_least_float32(z))
-        if self.num_classes:
-            if labels is None:
-                raise ValueError(f"The network was built for {self.num_classes} classes: pass a label for each image.")
-            x = torch.cat([x, pixel_norm(self.embed(_one_hot(labels, self.num_classes)))], 1)
-        w: Tensor = self.layers(x)
+        if self.num_classes and labels is None:
+            raise ValueError(f"The network was built for {self.num_classes} classes: pass a label for each image.")
+        w: Tensor = self.layers(self.join(at_least_float32(z), labels))
         if self.training:
             with torch.no_grad():
                 self.w_avg.lerp_(w.mean(0).to(self.w_avg.dtype), 1 - AVERAGE_DECAY)
@@ -73,6 +70,12 @@ class Mapping(nn.Module):
             return ws
         cutoff = self.num_ws if truncation_cutoff is None else truncation_cutoff
         return torch.cat([self.w_avg.to(w.dtype).lerp(ws[:, :cutoff], truncation), ws[:, cutoff:]], 1)
+
+    def join(self, z: Tensor, labels: Tensor | None) -> Tensor:
+        """Put latents and embedded classes, where there are any, beside each other, each normalised."""
+        if labels is None or not self.num_classes:
+            return pixel_norm(z)
+        return torch.cat([pixel_norm(z), pixel_norm(self.embed(_one_hot(labels, self.num_classes)))], 1)
 
 
 class ClassMapping(nn.Module):

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from gan_modules.functional.upfirdn import blur
 from gan_modules.networks.common import check_sizes
-from gan_modules.networks.equalized import ACTIVATION_GAIN, EqualizedConv, EqualizedLinear, minibatch_stddev
+from gan_modules.networks.equalized import ACTIVATION_GAIN, EqualizedConv, EqualizedLinear, minibatch_stddev, pixel_norm
 from gan_modules.networks.mapping import Mapping
 
 Noise = Literal["random", "const", "none"]
@@ -94,7 +94,7 @@ class StyleGANGenerator(Growing):
         check_sizes("StyleGANGenerator", image_shape, latent_dim=latent_dim, style_dim=style_dim)
         check_sizes("StyleGANGenerator", image_shape, mapping_layers=mapping_layers)
         self.num_ws = 2 * len(widths)
-        self.mapping = Mapping(latent_dim, style_dim, self.num_ws, mapping_layers, num_classes)
+        self.mapping = StyleGANMapping(latent_dim, style_dim, self.num_ws, mapping_layers, num_classes)
         self.const = nn.Parameter(torch.ones(1, widths[0], 4, 4))
         self.blocks = nn.ModuleList(
             _SynthesisBlock(previous, width, style_dim, 4 << index)
@@ -121,6 +121,19 @@ class StyleGANGenerator(Growing):
         if fade:
             images = images.lerp(_enlarge(self.to_images[count - 2](below), 2), fade)
         return _enlarge(images, 1 << (len(self.blocks) - count))
+
+
+class StyleGANMapping(Mapping):
+    """A mapping whose latents and embedded classes are normalised together, as in the published code; see `Mapping`."""
+
+    def __init__(self, latent_dim: int, style_dim: int, num_ws: int, layers: int, num_classes: int) -> None:
+        super().__init__(latent_dim, style_dim, num_ws, layers, num_classes)
+        if num_classes:
+            self.embed = nn.Embedding(num_classes, style_dim)
+
+    def join(self, z: Tensor, labels: Tensor | None) -> Tensor:
+        """Put latents and embedded classes beside each other, and normalise."""
+        return pixel_norm(z if labels is None or not self.num_classes else torch.cat([z, self.embed(labels)], 1))
 
 
 class StyleGANDiscriminator(Growing):

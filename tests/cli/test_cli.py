@@ -28,7 +28,9 @@ TINY = ["fit", *DIGITS, "--trainer.max_steps=2", "--trainer.limit_val_batches=0"
 def tiny(name):
     """The config's own networks, narrow."""
     arguments = yaml.safe_load(CONFIGS[name].read_text())["model"]
-    narrow = {"VanillaGAN": "hidden_dim=8", "CGAN": "hidden_dim=8"}.get(arguments["class_path"].rpartition(".")[2])
+    widths = {"VanillaGAN": "hidden_dim=8", "CGAN": "hidden_dim=8"}
+    widths |= {"StyleGAN": "channel_max=2", "StyleGAN2": "channel_max=2"}
+    narrow = widths.get(arguments["class_path"].rpartition(".")[2])
     if narrow is None:
         narrow = "hidden_dim=8" if name.endswith("_toy") else "base_channels=2"
     return ["fit", "--config", CONFIGS[name], *QUIET, f"--model.{narrow}", "--data.batch_size=8"]
@@ -125,7 +127,15 @@ def printing(run, *words):
 
 
 def test_every_variant_has_a_config_for_data_at_hand():
-    assert {name.rpartition("_")[0] for name in AT_HAND} == {"cgan", "dcgan", "vanilla", "wgan", "wgan_gp"}
+    assert {name.rpartition("_")[0] for name in AT_HAND} == {
+        "cgan",
+        "dcgan",
+        "stylegan",
+        "stylegan2",
+        "vanilla",
+        "wgan",
+        "wgan_gp",
+    }
 
 
 def test_as_a_module_from_the_shell(tmp_path):
