@@ -2,6 +2,7 @@
 
 import re
 import sys
+from pathlib import Path
 
 import av
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from PIL import Image, ImageSequence
 from safetensors.torch import load_file
 
-from gan_modules import GAN
+from gan_modules import GAN, StyleGAN2
 from gan_modules.cli import main
 from gan_modules.tools import draw, interpolate, mix
 
@@ -77,6 +78,15 @@ def test_sample_of_more_than_one_batch_is_one_draw(checkpoint, run, tmp_path):
     run("sample", "--ckpt_path", path, "--n=70", "--seed=3", "--out=folder")
     pixels = np.stack([np.asarray(Image.open(file)) for file in sorted((tmp_path / "folder").iterdir())])
     assert np.abs(pixels - grey(GAN.load_from_checkpoint(path).sample(70, seed=3))).max() < 0.51
+
+
+def test_sample_from_nvidias_file(run, tmp_path):
+    path = Path(__file__).parents[1] / "golden" / "stylegan2_r32.pkl"
+    model = StyleGAN2.from_nvidia(path)
+    run("sample", "--ckpt_path", path, "--seeds=1-2", "--out=folder")
+    pixels = np.stack([np.asarray(Image.open(file)) for file in sorted((tmp_path / "folder").iterdir())])
+    expected = np.clip((draw(model, [1, 2]).permute(0, 2, 3, 1).double().numpy() + 1) * 127.5, 0, 255)
+    assert np.abs(pixels - expected).max() < 0.51
 
 
 def test_interpolate_makes_a_gif(checkpoint, run, tmp_path):
