@@ -16,7 +16,7 @@ def mix(
     ckpt_path: Path,
     rows: Numbers = "0-3",
     columns: Numbers = "4-8",
-    styles: list[str] | str = "0-3",
+    styles: list[str | int] | str = "0-3",
     out: Path = Path("mix.png"),
     labels: int | None = None,
     truncation: float = 1.0,
@@ -38,7 +38,7 @@ def mix(
         device: Where to compute: cpu, cuda, mps.
     """
     seeds = parse_numbers("rows", rows), parse_numbers("columns", columns)
-    layers = [parse_numbers("styles", part) for part in ([styles] if isinstance(styles, str) else styles)]
+    layers = [parse_numbers("styles", str(part)) for part in ([styles] if isinstance(styles, str) else styles)]
     if out.suffix.lower() != ".png":
         raise GANError(f"'{out}' is no name for a sheet: let it end in .png.")
     model = load_latent_model(ckpt_path, device)

@@ -53,12 +53,12 @@ class PixelsAndFeatures:
 
     Args:
         model: Whose discriminator.
-        condition: What it is told beside the images, of one image: see `LatentGAN.condition`.
+        label: The class that the images are judged as, by default 0, where the model is conditional.
     """
 
-    def __init__(self, model: LatentGAN, condition: tuple[Tensor, ...] = ()) -> None:
+    def __init__(self, model: LatentGAN, label: int | None = None) -> None:
         self.discriminator = model.discriminator
-        self.condition = condition
+        self.condition = model.condition(1, label)
 
     def __call__(self, images: Tensor, others: Tensor) -> Tensor:
         """Distances ``(N,)``."""
@@ -84,10 +84,10 @@ class PixelsAndFeatures:
         return [F.normalize(features.float(), dim=1) for features in maps.values()]
 
 
-def best_distance(model: LatentGAN, condition: tuple[Tensor, ...] = ()) -> Distance:
+def best_distance(model: LatentGAN, label: int | None = None) -> Distance:
     """LPIPS where its weights are to be had, else `PixelsAndFeatures`, with a warning."""
     try:
         return LPIPS()
     except GANError as error:
         warnings.warn(f"{error} Images are compared by pixels and the discriminator's features instead.", stacklevel=2)
-        return PixelsAndFeatures(model, condition)
+        return PixelsAndFeatures(model, label)

@@ -55,7 +55,7 @@ def save_movie(frames: Iterable[Tensor], path: str | Path, fps: int = 25) -> Non
 
 
 def _in_256_colours(image: Image.Image) -> Image.Image:
-    return image if image.mode == "L" else image.quantize(256, dither=Image.Dither.FLOYDSTEINBERG)
+    return image if image.mode == "L" else image.quantize(256)
 
 
 def _save_mp4(frames: Iterable[Tensor], path: Path, fps: int) -> None:

@@ -92,7 +92,7 @@ def project(
     if steps < 1:
         raise GANError(f"steps={steps} must be at least 1.")
     condition = model.condition(1, label)
-    distance = distance or best_distance(model, condition)
+    distance = distance or best_distance(model, label)
     generator = torch.Generator().manual_seed(seed)
     z = torch.randn(DRAWN, model.latent_dim, generator=generator)
     ws = to_styles(model, z, tuple(part.expand(DRAWN) for part in condition), ema=ema)
