@@ -9,6 +9,7 @@ from .image_folder import ImageFolderDataModule
 from .mnist import MNISTDataModule
 from .paired import PairedImagesDataModule
 from .stacked_mnist import StackedMNISTDataModule
+from .streaming import StreamingDataModule, write_shards
 from .toy import ToyDataModule
 from .unpaired import UnpairedImagesDataModule
 
@@ -23,6 +24,8 @@ __all__ = [
     "MNISTDataModule",
     "PairedImagesDataModule",
     "StackedMNISTDataModule",
+    "StreamingDataModule",
     "ToyDataModule",
     "UnpairedImagesDataModule",
+    "write_shards",
 ]

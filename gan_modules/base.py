@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from gan_modules.engine.game import GAN
 from gan_modules.engine.players import GameOptions, GANError, OptimizerFactory, Player, Terms, adam
 from gan_modules.engine.translation import BACK, Direction, Pair, TranslationGAN
+from gan_modules.functional.compiling import eagerly
 
 __all__ = [
     "BACK",
@@ -198,7 +199,8 @@ class LatentGAN(GAN, ABC):
         network.eval()
         try:
             parts = zip(*(tensor.split(SAMPLE_CHUNK) for tensor in (z, *condition)), strict=True)
-            return torch.cat([self.synthesize(network, *part, truncation=truncation).float() for part in parts])
+            with eagerly():
+                return torch.cat([self.synthesize(network, *part, truncation=truncation).float() for part in parts])
         finally:
             network.train(was_training)
 

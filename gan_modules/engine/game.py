@@ -30,10 +30,11 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from gan_modules.engine.averages import MovingAverages
 from gan_modules.engine.checkpoints import KEY, CheckpointFiles, class_path, hyper_parameters
+from gan_modules.engine.compiling import compile_networks
 from gan_modules.engine.faults import StopOnRequest, check_weights, told_of_lost_processes
 from gan_modules.engine.ledger import Ledger, Move, added, weighted
 from gan_modules.engine.loading import Loadable
-from gan_modules.engine.players import GANError, Player, Terms
+from gan_modules.engine.players import Compile, GANError, Player, Terms
 from gan_modules.engine.resume import (
     Stateful,
     begin_next_epoch,
@@ -60,6 +61,8 @@ class GAN(Loadable, ABC):
         accumulate: Parts in which each batch is played to save memory; the step is that of the whole batch
             (BatchNorm's statistics aside).
         clip_norm: Largest norm of a player's gradient; `None` leaves gradients as they are.
+        compile: Whether torch.compile makes the networks faster for the training, after a minute or so at its start;
+            "reduce-overhead" also replays them as CUDA graphs.
 
     Raises:
         GANError: If an argument is out of its range.
@@ -72,6 +75,7 @@ class GAN(Loadable, ABC):
         ema_half_life: float = 10_000,
         accumulate: int = 1,
         clip_norm: float | None = None,
+        compile: Compile = False,
     ) -> None:
         super().__init__()
         if accumulate < 1:
@@ -85,6 +89,7 @@ class GAN(Loadable, ABC):
         self.num_classes = num_classes
         self.accumulate = accumulate
         self.clip_norm = clip_norm
+        self._compile = compile
         self.images_seen = 0  # reals shown to the players so far, over all processes
         self._turns_taken = 0  # in the round being played
         self._averages = MovingAverages(ema_half_life)
@@ -140,6 +145,8 @@ class GAN(Loadable, ABC):
         """One turn: its players move on this batch; the last turn closes the round."""
         batch = (batch,) if isinstance(batch, Tensor) else batch
         self._check_batch(batch)
+        if self._compile == "reduce-overhead":
+            torch.compiler.cudagraph_mark_step_begin()  # what the last turn's networks gave may be overwritten
         turns = self.turns(self.trainer.global_step)
         turn = min(self._turns_taken, len(turns) - 1)  # the rules may have changed since the round began
         movers = turns[turn]
@@ -259,6 +266,8 @@ class GAN(Loadable, ABC):
             self._in_half_precision = True
             for network in self._networks():
                 network.register_forward_pre_hook(in_own_precision)
+        if self._compile and stage == "fit":
+            compile_networks(self._networks(), self._compile, strategy.root_device)
         data = getattr(self.trainer, "datamodule", None)
         shape = getattr(data, "image_shape", self.image_shape)
         if tuple(shape) != self.image_shape:

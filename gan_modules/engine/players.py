@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 
 Terms = dict[str, Tensor]  # one player's named, already weighted losses; the engine minimises their sum
 OptimizerFactory = Callable[[list[nn.Parameter]], Optimizer]
+Compile = bool | Literal["reduce-overhead"]
 
 
 class GANError(ValueError):
@@ -25,6 +26,7 @@ class GameOptions(TypedDict, total=False):
     ema_half_life: float
     accumulate: int
     clip_norm: float | None
+    compile: Compile
 
 
 @dataclass(frozen=True)

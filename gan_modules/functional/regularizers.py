@@ -3,8 +3,8 @@
 A discriminator here is any callable `(samples, *condition) -> logits`; `condition` (labels, input images) is
 handed on and not differentiated. Several logits a sample, as of a patch discriminator, are summed before the
 gradient. Penalties are computed in float32 at least, whatever autocast says, and can be differentiated with
-respect to the discriminator's parameters; samples are detached. A discriminator with BatchNorm mixes the
-samples of a batch and so has no gradient per sample.
+respect to the discriminator's parameters, for which compiled networks run uncompiled; samples are detached. A
+discriminator with BatchNorm mixes the samples of a batch and so has no gradient per sample.
 """
 
 from collections.abc import Callable
@@ -12,6 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from gan_modules.functional.compiling import eagerly
 from gan_modules.functional.precision import at_least_float32
 
 
@@ -81,7 +82,7 @@ def path_lengths(images: Tensor, ws: Tensor, noise: Tensor | None = None) -> Ten
 def _input_gradient(discriminator: Callable[..., Tensor], samples: Tensor, condition: tuple[Tensor, ...]) -> Tensor:
     """Return each sample's gradient of its summed logits, flattened to (N, D) and itself differentiable."""
     samples = at_least_float32(samples.detach()).requires_grad_()
-    with torch.autocast(device_type=samples.device.type, enabled=False):
+    with torch.autocast(device_type=samples.device.type, enabled=False), eagerly():
         logits = discriminator(samples, *condition)
         gradient: Tensor = torch.autograd.grad(logits.sum(), samples, create_graph=True)[0]
     return gradient.flatten(1)

@@ -17,6 +17,7 @@ ARGUMENTS = {
     "CelebADataModule": {"batch_size": 5},
     "StackedMNISTDataModule": {"source": "digits", "num_samples": 500},
     "PairedImagesDataModule": {"folder": "a", "target_folder": "b", "load_size": (300, 280), "direction": "BtoA"},
+    "StreamingDataModule": {"folder": "s3://bucket/faces", "image_size": 32, "num_classes": 2},
     "UnpairedImagesDataModule": {"dataset": "maps", "target_size": (32, 48), "target_channels": 1},
     "ImageFolderDataModule": {"folder": "photographs", "image_size": (48, 64), "crop": "stretch", "num_classes": 2},
 }

@@ -1,0 +1,171 @@
+"""Sets that no disk holds: shards on the local disk or in an object store, read as they are needed by litdata."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+
+from .base import Batch, DataError, ImageDataModule, require
+
+SPLITS = ("train", "val", "test")
+
+
+class StreamingDataModule(ImageDataModule):
+    """Images out of shards that ``write_shards`` made, in a folder or an object store (``s3://…``, ``gs://…``).
+
+    Shards of a store are fetched while earlier ones are trained on, kept in a cache, and given up when it is full.
+    Each process reads shards of its own. The training order depends on ``seed`` and the epoch, and is shuffled by
+    shards and within them; a run goes on with the very next batch, on the same number of processes and workers.
+
+    Args:
+        folder: Where the shards are.
+        image_size: Side, or height and width, of the images (pixels), as they were written.
+        channels: 1 (grey), 3 (RGB) or 4 (RGBA), as they were written.
+        num_classes: Classes of the labels, as they were written; 0 to leave labels out.
+        cache_folder: Where to keep shards of a store; litdata's own place by default.
+        cache_size: How much of them to keep, such as "100GB"; by default three quarters of what is free.
+        batch_size: Images that one move of a player sees, in each process.
+        num_workers: Processes that load data besides the main one.
+        seed: Seed of the order of the training data.
+
+    Raises:
+        DataError: If an argument is out of range, litdata is not installed, there are no shards, or they hold images
+            of another shape or no labels.
+
+    Example:
+        >>> StreamingDataModule("s3://bucket/faces", image_size=256).image_shape
+        (3, 256, 256)
+    """
+
+    def __init__(
+        self,
+        folder: str,
+        *,
+        image_size: int | tuple[int, int] = 64,
+        channels: int = 3,
+        num_classes: int = 0,
+        cache_folder: str | None = None,
+        cache_size: str | None = None,
+        batch_size: int = 64,
+        num_workers: int = 4,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(batch_size=batch_size, num_workers=num_workers, seed=seed)
+        height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
+        require(min(height, width) >= 1, f"image_size={image_size} must be at least 1.")
+        require(channels in (1, 3, 4), f"channels={channels} must be 1 (grey), 3 (RGB) or 4 (RGBA).")
+        require(num_classes >= 0, f"num_classes={num_classes} must not be negative.")
+        self.folder = os.path.expanduser(folder).rstrip("/")
+        self.image_size = (height, width)
+        self.channels = channels
+        self.cache_folder = cache_folder
+        self.cache_size = cache_size
+        self._num_classes = num_classes
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """``(channels, height, width)``."""
+        return (self.channels, *self.image_size)
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes, as given."""
+        return self._num_classes
+
+    def load(self) -> Any:
+        """Open the shards; where there is no test set, the validation set is the test set too."""
+        train, val = self._open("train"), self._open("val")
+        try:
+            return train, val, self._open("test")
+        except DataError:
+            return train, val, val
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Return the shuffled loader of full batches, since BatchNorm and penalties need them full."""
+        self.setup("fit")
+        ordered = self.trainer is not None and bool(self.trainer.overfit_batches)  # type: ignore[attr-defined]
+        return self._stream(self.splits[0], shuffle=not ordered, drop_last=True)
+
+    def _loader(self, dataset: Any) -> DataLoader[Batch]:
+        return self._stream(dataset, shuffle=False)
+
+    def _stream(self, dataset: Any, **options: Any) -> DataLoader[Batch]:
+        loader: DataLoader[Batch] = _litdata().StreamingDataLoader(
+            # its own source of the workers' seeds: a pass draws nothing from the training's noise
+            dataset,
+            generator=torch.Generator(),
+            # workers that stayed would not hear of the next epoch
+            **self._options() | {"collate_fn": self._collate, "persistent_workers": False} | options,
+        )
+        return loader
+
+    def _collate(self, samples: list[tuple[Any, ...]]) -> Batch:
+        images, *labels = zip(*samples, strict=True)
+        return (torch.stack(images), torch.stack(labels[0])) if self.num_classes else (torch.stack(images),)
+
+    def _open(self, split: str) -> Any:
+        litdata = _litdata()
+        try:
+            dataset = litdata.StreamingDataset(
+                f"{self.folder}/{split}",
+                self.cache_folder and f"{self.cache_folder}/{split}",
+                shuffle=split == "train",
+                seed=self.seed,
+                max_cache_size=self.cache_size,
+            )
+            image, *label = dataset[0]
+        except Exception as error:  # each store fails in its own way
+            raise DataError(
+                f"There are no shards in '{self.folder}/{split}' ({error}): write them by datamodules.write_shards."
+            ) from error
+        require(
+            tuple(image.shape) == self.image_shape,
+            f"The shards in '{self.folder}' hold images of {tuple(image.shape)}, not {self.image_shape}: pass their "
+            f"image_size and channels.",
+        )
+        require(
+            bool(label) or not self.num_classes,
+            f"The shards in '{self.folder}' hold no labels: pass num_classes=0, or write them from data with classes.",
+        )
+        return dataset
+
+
+def write_shards(data: ImageDataModule, folder: str, *, num_workers: int = 4, shard_size: str = "64MB") -> None:
+    """Write the images of a datamodule, as it prepares them, to shards for ``StreamingDataModule``.
+
+    Images are stored as uint8 ``(C, H, W)``; what is random about them (crops, flips) is drawn once. A script that
+    calls this needs ``if __name__ == "__main__":``, since worker processes import it.
+
+    Args:
+        data: Where the images come from.
+        folder: Where the shards go, in folders ``train``, ``val`` and, where there is one, ``test``; or ``s3://…``.
+        num_workers: Processes that read the images.
+        shard_size: Bytes of a shard, such as "64MB".
+
+    Raises:
+        DataError: If litdata is not installed, or there are shards already.
+    """
+    litdata = _litdata()
+    splits = data.splits[:2] if data.splits[2] is data.splits[1] else data.splits
+    for name, dataset in zip(SPLITS, splits, strict=False):
+        place = f"{folder}/{name}"
+        require(not os.path.isdir(place) or not os.listdir(place), f"'{place}' is not empty: choose another folder.")
+        litdata.optimize(
+            dataset.__getitem__,
+            list(range(len(dataset))),
+            place,
+            chunk_bytes=shard_size,
+            num_workers=num_workers,
+            verbose=False,
+        )
+
+
+def _litdata() -> Any:
+    try:
+        import litdata
+    except ImportError as error:
+        raise DataError("Streaming needs litdata: pip install 'gan-modules[streaming]'.") from error
+    return litdata

@@ -1,0 +1,35 @@
+"""Networks compiled for the training by torch.compile; penalties, averages and samples do without."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+from gan_modules.engine.players import Compile, GANError
+
+COMPILERS = {"darwin": "clang++", "win32": "cl"}  # elsewhere g++
+
+
+def compile_networks(networks: Iterable[nn.Module], how: Compile, device: torch.device) -> None:
+    """Let the networks that are trained be compiled when they are first called, for each shape of batch anew.
+
+    They keep their names in checkpoints, and their copies are not compiled.
+
+    Raises:
+        GANError: If there is no compiler for the CPU.
+    """
+    compiler = os.environ.get("CXX", COMPILERS.get(sys.platform, "g++"))
+    if device.type == "cpu" and shutil.which(compiler) is None:
+        raise GANError(
+            f"compile={how!r} needs a C++ compiler on a CPU, and there is no '{compiler}': install one, name yours in "
+            f"the environment variable CXX, or leave compile out."
+        )
+    torch.compiler.reset()  # what earlier fits compiled would count against the few versions that a network may have
+    for network in networks:
+        if any(parameter.requires_grad for parameter in network.parameters()):
+            network.compile(dynamic=False, mode=None if how is True else how)
