@@ -29,7 +29,7 @@ from gan_modules.engine.allocator import keep_freed_memory
 from gan_modules.engine.checkpoints import KEY, read_checkpoint
 
 MODELS = {name: cls for name in gan_modules.__all__ if inspect.isclass(cls := getattr(gan_modules, name))}
-DATA = {name: getattr(datamodules, name) for name in datamodules.__all__}
+DATA = {name: cls for name in datamodules.__all__ if inspect.isclass(cls := getattr(datamodules, name))}
 CHOICES = {
     "model": [name for name, cls in MODELS.items() if issubclass(cls, GAN) and not inspect.isabstract(cls)],
     "data": [name for name, cls in DATA.items() if issubclass(cls, ImageDataModule) and not inspect.isabstract(cls)],

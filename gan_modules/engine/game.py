@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from gan_modules.engine.agreement import check_agreement
 from gan_modules.engine.averages import MovingAverages
 from gan_modules.engine.checkpoints import KEY, CheckpointFiles, class_path, hyper_parameters
 from gan_modules.engine.compiling import compile_networks
@@ -268,20 +269,7 @@ class GAN(Loadable, ABC):
                 network.register_forward_pre_hook(in_own_precision)
         if self._compile and stage == "fit":
             compile_networks(self._networks(), self._compile, strategy.root_device)
-        data = getattr(self.trainer, "datamodule", None)
-        shape = getattr(data, "image_shape", self.image_shape)
-        if tuple(shape) != self.image_shape:
-            raise GANError(
-                f"{type(self).__name__} was built for image_shape={self.image_shape}, but {type(data).__name__} gives "
-                f"{tuple(shape)}: pass image_shape={tuple(shape)} to the model, or choose another size for the data."
-            )
-        classes = getattr(data, "num_classes", self.num_classes)
-        if self.num_classes and classes != self.num_classes:
-            remedy = f"pass num_classes={classes} to the model" if classes else "choose data with labels"
-            raise GANError(
-                f"{type(self).__name__} was built for num_classes={self.num_classes}, but {type(data).__name__} has "
-                f"{classes or 'no labels'}: {remedy}."
-            )
+        check_agreement(self, getattr(self.trainer, "datamodule", None))
 
     def _networks(self) -> Iterator[nn.Module]:
         """What is called to compute: containers of networks are not."""
