@@ -6,6 +6,9 @@ from lightning.pytorch import Callback, Trainer
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+# the collector of doctests would import all files of this name as one module
+collect_ignore_glob = ["conftest.py", "*/conftest.py"]
+
 torch.set_num_threads(1)  # a second thread costs tiny networks more than it brings
 
 
