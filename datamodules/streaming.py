@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+import multiprocessing
 import os
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, cast
 
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from .base import Batch, DataError, ImageDataModule, require
@@ -17,8 +21,9 @@ class StreamingDataModule(ImageDataModule):
     """Images out of shards that ``write_shards`` made, in a folder or an object store (``s3://…``, ``gs://…``).
 
     Shards of a store are fetched while earlier ones are trained on, kept in a cache, and given up when it is full.
-    Each process reads shards of its own. The training order depends on ``seed`` and the epoch, and is shuffled by
-    shards and within them; a run goes on with the very next batch, on the same number of processes and workers.
+    Each process reads shards of its own. The training order is shuffled by shards and within them, and depends on
+    ``seed``, the epoch, and the numbers of processes and workers: with the same of them, a run goes on with the very
+    next batch.
 
     Args:
         folder: Where the shards are.
@@ -86,25 +91,19 @@ class StreamingDataModule(ImageDataModule):
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return the shuffled loader of full batches, since BatchNorm and penalties need them full."""
         self.setup("fit")
-        ordered = self.trainer is not None and bool(self.trainer.overfit_batches)  # type: ignore[attr-defined]
-        return self._stream(self.splits[0], shuffle=not ordered, drop_last=True)
+        shuffle = self.trainer is None or not self.trainer.overfit_batches  # type: ignore[attr-defined]
+        loader = ShardLoader(lambda: self._stream(copy.copy(self.splits[0]), shuffle=shuffle, drop_last=True))
+        return cast(DataLoader[Batch], loader)
 
     def _loader(self, dataset: Any) -> DataLoader[Batch]:
-        return self._stream(dataset, shuffle=False)
+        return cast(DataLoader[Batch], self._stream(dataset, shuffle=False))
 
-    def _stream(self, dataset: Any, **options: Any) -> DataLoader[Batch]:
-        loader: DataLoader[Batch] = _litdata().StreamingDataLoader(
-            # its own source of the workers' seeds: a pass draws nothing from the training's noise
-            dataset,
-            generator=torch.Generator(),
-            # workers that stayed would not hear of the next epoch
-            **self._options() | {"collate_fn": self._collate, "persistent_workers": False} | options,
-        )
-        return loader
-
-    def _collate(self, samples: list[tuple[Any, ...]]) -> Batch:
-        images, *labels = zip(*samples, strict=True)
-        return (torch.stack(images), torch.stack(labels[0])) if self.num_classes else (torch.stack(images),)
+    def _stream(self, dataset: Any, **options: Any) -> Any:
+        options = self._options() | options
+        options["collate_fn"] = _labelled if self.num_classes else _unlabelled
+        options["persistent_workers"] = False  # those that stayed would not hear of the next epoch
+        # its own source of the workers' seeds: a pass draws nothing from the training's noise
+        return _litdata().StreamingDataLoader(dataset, generator=torch.Generator(), **options)
 
     def _open(self, split: str) -> Any:
         litdata = _litdata()
@@ -133,11 +132,50 @@ class StreamingDataModule(ImageDataModule):
         return dataset
 
 
+class ShardLoader:
+    """A loader of shards whose order is the epoch's, and that goes on from any batch; see ``TrainingLoader``.
+
+    litdata's own counts its passes instead, and keeps to a place it was given, so each pass takes a new one.
+
+    Args:
+        new: A new loader of litdata's.
+    """
+
+    def __init__(self, new: Callable[[], Any]) -> None:
+        self._new = new
+        self._loader = new()  # of the latest pass
+        self.sampler = self  # where Lightning looks for whom to tell the epoch
+        self.epoch = 0
+        self._place: dict[str, Any] | None = None  # to go on from
+
+    def __len__(self) -> int:
+        return len(self._loader)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Let the next pass be that of this epoch."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[Batch]:
+        place, self._place = self._place, None
+        self._loader = loader = self._new()
+        loader.current_epoch = self.epoch
+        if place is not None and place["epoch"] == self.epoch:
+            loader.load_state_dict(place["loader"])
+        yield from loader
+
+    def state_dict(self) -> dict[str, Any]:
+        """The epoch, and litdata's note of the place in it."""
+        return {"epoch": self.epoch, "loader": self._loader.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Let the next pass, if it is of that epoch, begin at that place."""
+        self._place = state
+
+
 def write_shards(data: ImageDataModule, folder: str, *, num_workers: int = 4, shard_size: str = "64MB") -> None:
     """Write the images of a datamodule, as it prepares them, to shards for ``StreamingDataModule``.
 
-    Images are stored as uint8 ``(C, H, W)``; what is random about them (crops, flips) is drawn once. A script that
-    calls this needs ``if __name__ == "__main__":``, since worker processes import it.
+    Images are stored as uint8 ``(C, H, W)``; what is random about them (crops, flips) is drawn once.
 
     Args:
         data: Where the images come from.
@@ -159,8 +197,18 @@ def write_shards(data: ImageDataModule, folder: str, *, num_workers: int = 4, sh
             place,
             chunk_bytes=shard_size,
             num_workers=num_workers,
+            start_method=multiprocessing.get_start_method(),  # litdata would change it for the whole process
             verbose=False,
         )
+
+
+def _labelled(samples: list[tuple[Tensor, ...]]) -> Batch:
+    images, labels = zip(*samples, strict=True)
+    return torch.stack(images), torch.stack(labels)
+
+
+def _unlabelled(samples: list[tuple[Tensor, ...]]) -> Batch:
+    return (torch.stack([image for image, *_ in samples]),)
 
 
 def _litdata() -> Any:

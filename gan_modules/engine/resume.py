@@ -73,11 +73,14 @@ def begin_next_epoch(trainer: Trainer) -> None:
     It would play one batch of the next epoch as the last of the old one.
     """
     loop = trainer.fit_loop
+    progress = loop.epoch_progress
     if loop.restarted_on_epoch_end:
-        loop.epoch_progress.increment_completed()
-        loop._restarting = loop.epoch_loop.restarting = False
-        loop.reset_restart_stage()
-        loop.epoch_loop.reset_restart_stage()
+        progress.increment_completed()
+    elif progress.current.completed < progress.current.ready:  # else it was saved after the fit had ended
+        return
+    loop._restarting = loop.epoch_loop.restarting = False
+    loop.reset_restart_stage()
+    loop.epoch_loop.reset_restart_stage()
 
 
 def reopen_epoch(loop: dict[str, Any]) -> None:

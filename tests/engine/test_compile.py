@@ -11,6 +11,7 @@ from torch import nn
 from torch._dynamo.backends.common import aot_autograd
 from torch.utils.data import DataLoader
 
+from datamodules import ToyDataModule
 from gan_modules import CGAN, DCGAN, GAN, WGAN, WGANGP, CycleGAN, GANError, Pix2Pix, VanillaGAN
 from gan_modules.functional import regularizers
 
@@ -36,7 +37,7 @@ def batches(cls, arguments, rounds):
     images = torch.rand(turns * 4, *arguments["image_shape"], generator=source) * 2 - 1
     others = {CGAN: torch.arange(len(images)) % 3, Pix2Pix: images.flip(3), CycleGAN: images.flip(0)}
     samples = list(zip(*([images, others[cls]] if cls in others else [images]), strict=True))
-    return DataLoader(samples, batch_size=4, generator=source)  # whose iterators else draw from the training's noise
+    return DataLoader(samples, batch_size=4)
 
 
 # In float64, since Adam makes whole steps out of float32's noise where a gradient is 0
@@ -144,20 +145,18 @@ def test_samples_copies_and_averages_are_not_compiled(graphs):
 
 
 def test_a_compiled_run_goes_on_from_its_checkpoint_and_without_the_compiler(graphs, tmp_path):
-    cls, arguments = GAMES["wgan_gp"]
-    data = batches(cls, arguments, 3)  # the run stops at the end of an epoch
-
     def run(rounds, compiled, **options):
-        model = made(cls, **arguments, compile=compiled)
-        return model, fit(model, data, rounds, **options)
+        model = made(VanillaGAN, image_shape=(2,), latent_dim=2, hidden_dim=4, n_critic=2, compile=compiled)
+        data = ToyDataModule(num_samples=100, batch_size=8)
+        return model, fit(model, data, rounds, precision="32-true", **options)
 
     _, half = run(3, True)
     half.save_checkpoint(tmp_path / "half.ckpt")
     whole, _ = run(6, True)
     loaded = GAN.load_from_checkpoint(tmp_path / "half.ckpt")
+    assert type(loaded) is VanillaGAN
     assert loaded.hparams["compile"] is True
-    assert type(loaded) is WGANGP
-    for compiled, tolerance in ((False, 1e-9), (True, 0)):
+    for compiled, tolerance in ((True, 0), (False, 1e-5)):
         continued, _ = run(6, compiled, ckpt_path=tmp_path / "half.ckpt")
         assert_equal_weights(continued, whole, tolerance)
 

@@ -195,3 +195,16 @@ def test_what_a_game_remembers_is_continued(tmp_path):
     assert all(
         torch.equal(a, b) for a, b in zip(whole.state_dict().values(), continued.state_dict().values(), strict=True)
     )
+
+
+@pytest.mark.parametrize("limits", [({"max_steps": 5}, {"max_steps": 8}), ({"max_epochs": 1}, {"max_epochs": 2})])
+def test_a_checkpoint_saved_after_a_fit_that_ended_with_its_epoch_loses_no_batch(limits, tmp_path):
+    first, whole = limits
+    _, stopped, _ = fit("CGAN", tmp_path / "stopped", **first)
+    stopped.save_checkpoint(tmp_path / "after.ckpt")
+    game, trainer, callback = fit("CGAN", tmp_path / "whole", **whole)
+    continued, later_trainer, later = fit("CGAN", tmp_path / "continued", ckpt_path=tmp_path / "after.ckpt", **whole)
+    assert trainer.global_step == later_trainer.global_step > 5
+    assert later.drawn == callback.drawn[-len(later.drawn) :]
+    for a, b in zip(bits(game, trainer), bits(continued, later_trainer), strict=True):
+        assert torch.equal(torch.as_tensor(a), torch.as_tensor(b))
