@@ -10,6 +10,7 @@ from torch import Generator, Tensor
 from .base import Batch, BatchedDataset, ImageDataModule, require
 from .digits import DigitsDataModule
 from .fashion_mnist import FashionMNISTDataModule
+from .in_memory import InMemory
 from .mnist import MNISTDataModule
 
 SOURCES = ("mnist", "fashion_mnist", "digits")
@@ -105,15 +106,18 @@ class StackedMNISTDataModule(ImageDataModule):
     def load(self) -> tuple[StackedGreys, StackedGreys, StackedGreys]:
         """Draw the triples, those of training from the source's training images and the others from its test images."""
         generator = Generator().manual_seed(self.seed)
-        train, val, _ = self._greys().load()
-        stacked_train, stacked_val = (
-            StackedGreys(*greys.tensors, torch.randint(len(greys), (size, 3), generator=generator))
-            for greys, size in ((train, self.num_samples), (val, self.num_val_samples))
-        )
-        return stacked_train, stacked_val, stacked_val
+        greys, val_greys, _ = self._greys().load()
+        train = _stacked(greys, self.num_samples, generator)
+        val = _stacked(val_greys, self.num_val_samples, generator)
+        return train, val, val
 
     def _greys(self) -> DigitsDataModule | MNISTDataModule | FashionMNISTDataModule:
         if self.source == "digits":
             return DigitsDataModule(image_size=self.image_size, seed=self.seed)
         source = MNISTDataModule if self.source == "mnist" else FashionMNISTDataModule
         return source(self.root, image_size=self.image_size, download=self.download)
+
+
+def _stacked(greys: InMemory, size: int, generator: Generator) -> StackedGreys:
+    images, classes = greys.tensors
+    return StackedGreys(images, classes, torch.randint(len(greys), (size, 3), generator=generator))

@@ -236,7 +236,7 @@ class Diagnose(Callback):
         if self._network is None:
             return vitals.look(images)
         network = self._network.to(device)
-        return torch.cat([network(part.to(device)).cpu() for part in images.split(FEATURE_CHUNK)])
+        return torch.cat([network(part.to(device)).cpu() for part in torch.split(images, FEATURE_CHUNK)])
 
     def _tell(self, trainer: Trainer, model: LatentGAN, figures: dict[str, float], grown: dict[str, str]) -> None:
         """To the loggers, the progress bar, the run's folder and, where something begins or ends, in words."""
@@ -265,7 +265,7 @@ class Diagnose(Callback):
 
     def _say(self, trainer: Trainer, sentence: str) -> None:
         bar = trainer.progress_bar_callback
-        if getattr(bar, "is_enabled", False):
+        if bar is not None and getattr(bar, "is_enabled", True):
             bar.print(sentence)
         else:
             log.warning(sentence)

@@ -36,10 +36,11 @@ def best_threshold(real: Tensor, fake: Tensor) -> Tensor:
     >>> best_threshold(torch.tensor([5.0, 6.0]), torch.tensor([3.0, 4.0]))
     tensor(5.)
     """
-    candidates = torch.cat([real, fake]).unique()
+    candidates = torch.cat([real, fake])
     reals_below = torch.searchsorted(real.sort().values, candidates) / len(real)
     fakes_below = torch.searchsorted(fake.sort().values, candidates) / len(fake)
-    return candidates[(fakes_below - reals_below).argmax()]
+    threshold: Tensor = candidates[(fakes_below - reals_below).argmax()]
+    return threshold
 
 
 def look(images: Tensor) -> Tensor:
@@ -61,18 +62,18 @@ def spectral_norms(network: nn.Module) -> dict[str, float]:
     By power iteration (arXiv:1802.05957, Alg. 1), from below.
     """
     return {
-        name: float(_spectral_norm(whole(parameter.detach()).float().flatten(1)))
+        name: _spectral_norm(whole(parameter.detach()).float().flatten(1))
         for name, parameter in network.named_parameters()
         if parameter.ndim > 1
     }
 
 
-def _spectral_norm(matrix: Tensor) -> Tensor:
+def _spectral_norm(matrix: Tensor) -> float:
     right = torch.randn(matrix.shape[1], generator=torch.Generator().manual_seed(0)).to(matrix)
     for _ in range(POWER_ITERATIONS):
         left = normalize(matrix @ right, dim=0)
         right = normalize(left @ matrix, dim=0)
-    return (matrix @ right).norm()
+    return float(torch.linalg.vector_norm(matrix @ right))
 
 
 def norm(tensors: Iterable[Tensor]) -> float:
@@ -90,7 +91,7 @@ def in_batches(network: Callable[..., Tensor], size: int, *columns: Tensor, devi
     """What a network makes of the columns ``(N, …)``, in whole batches as in training; the last is filled up."""
     n = len(columns[0])
     places = torch.arange(-(-n // size) * size) % n
-    parts = [network(*(column[part].to(device) for column in columns)) for part in places.split(size)]
+    parts = [network(*(column[part].to(device) for column in columns)) for part in torch.split(places, size)]
     return torch.cat([part.float().cpu() for part in parts])[:n]
 
 

@@ -83,7 +83,7 @@ class Examiner:
     @property
     def names(self) -> list[str]:
         """The scores' names, in their order."""
-        return [name for metric in self.metrics for name in metric.names if "_std" not in name]
+        return [name for metric in self.metrics for name in _scores_among(metric.names)]
 
     def check(self, image_shape: Sequence[int]) -> None:
         """Show the network one image of that shape ``(C, H, W)``, so that it may refuse before there is any work.
@@ -184,6 +184,8 @@ class Examiner:
         for metric in self._of_models:
             for way in draw.paths(n):
                 metric.update(*way)
+            if not metric.lengths:  # a process without a share gathers as well
+                metric.lengths.append(torch.empty(0, dtype=torch.float64, device=self.device))
         told: Drawn = {
             "fakes": type(model).__name__,
             "seed": seed,
@@ -212,7 +214,7 @@ class Examiner:
             scores += [
                 Score(
                     metric=name,
-                    value=value,
+                    value=values[name],
                     std=values.get(_deviation(name)),
                     higher_is_better=is_better_higher(metric, name),
                     network=self.network.name,
@@ -224,8 +226,7 @@ class Examiner:
                     reals_digest=self.reals_digest,
                     **circumstances,
                 )
-                for name, value in values.items()
-                if "_std" not in name
+                for name in _scores_among(values)
             ]
         return scores
 
@@ -315,6 +316,13 @@ def _deviation(name: str) -> str:
     """The name under which a metric tells a score's standard deviation: ``kd_std_digits`` for ``kd_digits``."""
     kind, _, network = name.partition("_")
     return "_".join(filter(None, (kind, "std", network)))
+
+
+def _scores_among(names: Iterable[str]) -> list[str]:
+    """The names that are not another's standard deviation."""
+    listed = list(names)
+    deviations = {_deviation(name) for name in listed}
+    return [name for name in listed if name not in deviations]
 
 
 def _settings(metric: Measure) -> dict[str, Any]:

@@ -97,6 +97,13 @@ def test_all_metrics_look_at_the_same_features(tmp_path):
     assert alone["is"][0].value == by_name["is_digits"].value
 
 
+def test_a_network_may_have_any_name():
+    network = DigitFeatures()
+    network.name = "my_std"
+    found = score(images(80), images(90, 1), ["fid", "kid"], network)
+    assert [(one.metric, one.std is None) for one in found] == [("fd_my_std", True), ("kd_my_std", False)]
+
+
 def test_path_lengths_see_the_generator():
     model, real = vanilla(), images(64)
     found = {one.metric: one for one in score(model, real, ["ppl", "fid"], "digits", n=100, batch_size=40)}

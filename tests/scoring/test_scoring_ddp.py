@@ -36,8 +36,8 @@ images, labels = DigitsDataModule().splits[1].tensors
 for part in range(rank, 12, processes):
     examiner.add_reals(images[part * 30 : part * 30 + 30], labels[part * 30 : part * 30 + 30])
 examiner.end_reals()
-for seed in (0, 1):
-    scores = examiner.examine(model, 150, seed, progress=False)
+for seed, n in ((0, 150), (1, 150), (2, 15)):  # of 15, which are a batch, the second process has none
+    scores = examiner.examine(model, n, seed, progress=False)
     json.dump([score.to_json() for score in scores], open(f"{folder}/{processes}_{rank}_{seed}.json", "w"))
 """
 
@@ -50,7 +50,7 @@ def test_two_processes_score_as_one(tmp_path):
     words = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", script, tmp_path]
     subprocess.run([sys.executable, *words], env=environment, check=True, timeout=200)
     values = []
-    for seed in (0, 1):
+    for seed, n in ((0, 150), (1, 150), (2, 15)):
         alone, first, second = (
             [json.loads(line) for line in json.loads((tmp_path / f"{name}_{seed}.json").read_text())]
             for name in ("1_0", "2_0", "2_1")
@@ -63,5 +63,5 @@ def test_two_processes_score_as_one(tmp_path):
             values.append(one.pop("value"))
             del one["std"]
             assert two == one
-        assert (one["n_real"], one["n_fake"]) == (359, 150)
+        assert (one["n_real"], one["n_fake"]) == (359, n)
     assert values[:3] != values[12:15]
