@@ -314,7 +314,7 @@ class StyleBasedGAN(LatentGAN, ABC):
         return int(cast(Any, self.generator).num_ws)
 
     def synthesize(self, generator: nn.Module, z: Tensor, *labels: Tensor, truncation: float) -> Tensor:
-        """Images from latents, their styles drawn towards the mean style."""
+        """Images from latents, their styles drawn towards the mean style; what is beyond white or black is cut."""
         network = cast(Any, generator)
         styles = network.mapping(z, *labels, truncation=truncation, truncation_cutoff=self.truncation_cutoff)
-        return cast(Tensor, network.synthesis(styles, noise="const"))
+        return cast(Tensor, network.synthesis(styles, noise="const")).clamp(-1, 1)

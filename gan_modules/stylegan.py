@@ -37,7 +37,8 @@ class StyleGAN(StyleBasedGAN):
 
     Args:
         image_shape: ``(C, H, W)``, square, with a power of two from 8 to 1024.
-        num_classes: Classes that both networks are told of; 0 for none.
+        num_classes: Classes of the data; 0 where it has none.
+        conditional: Whether both networks are told the classes that there are.
         latent_dim: Size of the latent vector.
         style_dim: Size of a style.
         mapping_layers: Layers between the two.
@@ -63,6 +64,7 @@ class StyleGAN(StyleBasedGAN):
         self,
         image_shape: Sequence[int] = (3, 1024, 1024),
         num_classes: int = 0,
+        conditional: bool = True,
         latent_dim: int = 512,
         style_dim: int = 512,
         mapping_layers: int = 8,
@@ -79,12 +81,13 @@ class StyleGAN(StyleBasedGAN):
         betas: tuple[float, float] = (0.0, 0.99),
         **options: Unpack[GameOptions],
     ) -> None:
+        told = num_classes if conditional else 0
         width = {"channel_base": channel_base, "channel_max": channel_max}
         super().__init__(
-            generator=StyleGANGenerator(image_shape, latent_dim, num_classes, style_dim, mapping_layers, **width),
-            discriminator=StyleGANDiscriminator(image_shape, num_classes, **width),
+            generator=StyleGANGenerator(image_shape, latent_dim, told, style_dim, mapping_layers, **width),
+            discriminator=StyleGANDiscriminator(image_shape, told, **width),
             image_shape=image_shape,
-            num_classes=num_classes,
+            num_classes=told,
             latent_dim=latent_dim,
             optimizer_g=adam(lr_g, betas),
             optimizer_d=adam(lr_d, betas),

@@ -49,7 +49,8 @@ class StyleGAN2(StyleBasedGAN):
 
     Args:
         image_shape: ``(C, H, W)``, square, with a power of two from 8 to 1024.
-        num_classes: Classes that both networks are told of; 0 for none.
+        num_classes: Classes of the data; 0 where it has none.
+        conditional: Whether both networks are told the classes that there are.
         latent_dim: Size of the latent vector.
         style_dim: Size of a style.
         mapping_layers: Layers between the two.
@@ -83,6 +84,7 @@ class StyleGAN2(StyleBasedGAN):
         self,
         image_shape: Sequence[int] = (3, 1024, 1024),
         num_classes: int = 0,
+        conditional: bool = True,
         latent_dim: int = 512,
         style_dim: int = 512,
         mapping_layers: int = 8,
@@ -110,13 +112,14 @@ class StyleGAN2(StyleBasedGAN):
             raise GANError(f"{r1_interval=} and {path_length_interval=} must be numbers of rounds, or 0 for never.")
         if ada_images < 1 or freeze_d < 0:
             raise GANError(f"{ada_images=} must be a number of images, and {freeze_d=} one of sizes.")
+        told = num_classes if conditional else 0
         widths = (channel_base, channel_max)
         precision = (half_precision_layers, conv_clamp)
         super().__init__(
-            StyleGAN2Generator(image_shape, latent_dim, num_classes, style_dim, mapping_layers, *widths, *precision),
-            StyleGAN2Discriminator(image_shape, num_classes, *widths, residual, stddev_group, *precision),
+            StyleGAN2Generator(image_shape, latent_dim, told, style_dim, mapping_layers, *widths, *precision),
+            StyleGAN2Discriminator(image_shape, told, *widths, residual, stddev_group, *precision),
             image_shape=image_shape,
-            num_classes=num_classes,
+            num_classes=told,
             latent_dim=latent_dim,
             optimizer_g=adam(lr_g, betas, every=path_length_interval),
             optimizer_d=adam(lr_d, betas, every=r1_interval),

@@ -113,7 +113,7 @@ def warp(images: Tensor, transform: Tensor) -> Tensor:
     mirror = half - 0.5
     folded = mirror - ((places + mirror) % (4 * mirror) - 2 * mirror).abs()
     places = torch.where(places.abs() <= half + REACH, places, folded)
-    grid = ((places - 0.25) / (half + margin)).unflatten(1, (len(y), len(x)))
+    grid = ((places - 0.25) / (half + margin)).reshape(-1, len(y), len(x), 2)
     samples = F.grid_sample(source, grid, align_corners=False)
     return downsample(samples, SYM6)[..., REACH:-REACH, REACH:-REACH]
 
@@ -163,7 +163,7 @@ def recolour(images: Tensor, matrix: Tensor) -> Tensor:
     if images.shape[1] == 1:
         matrix = matrix.mean(1, keepdim=True)
         matrix = torch.cat([matrix[..., :3].sum(2, keepdim=True), matrix[..., 3:]], 2)
-    return (matrix[..., :-1] @ images.flatten(2) + matrix[..., -1:]).unflatten(2, images.shape[2:])
+    return (matrix[..., :-1] @ images.flatten(2) + matrix[..., -1:]).reshape(images.shape)
 
 
 def _translation(offset: Tensor) -> Tensor:
@@ -186,4 +186,4 @@ def _rotation(angle: Tensor) -> Tensor:
     """Turn by angles (N, 1) in radians, from x to y."""
     cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
     rows = [cos, -sin, zero, sin, cos, zero, zero, zero, zero + 1]
-    return torch.cat(rows, 1).unflatten(1, (3, 3))
+    return torch.cat(rows, 1).reshape(-1, 3, 3)

@@ -7,6 +7,7 @@ respect to the discriminator's parameters; samples are detached. A discriminator
 samples of a batch and so has no gradient per sample.
 """
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -71,11 +72,11 @@ def path_lengths(images: Tensor, ws: Tensor, noise: Tensor | None = None) -> Ten
         noise: Directions of the images' shape; drawn from a standard normal where not given.
     """
     noise = torch.randn_like(images) if noise is None else noise
-    directed = (images * noise).sum() / (images.shape[-2] * images.shape[-1]) ** 0.5
+    directed = (images * noise).sum() / math.sqrt(images.shape[-2] * images.shape[-1])
     gradient: Tensor = torch.autograd.grad(directed, ws, create_graph=True)[0]
     # vector_norm has the subgradient 0 at 0, where the square root of a mean has NaN.
     length: Tensor = torch.linalg.vector_norm(at_least_float32(gradient).flatten(1), dim=1)
-    return length / ws.shape[1] ** 0.5
+    return length / math.sqrt(ws.shape[1])
 
 
 def _input_gradient(discriminator: Callable[..., Tensor], samples: Tensor, condition: tuple[Tensor, ...]) -> Tensor:

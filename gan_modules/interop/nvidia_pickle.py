@@ -130,8 +130,7 @@ def _storage(data: bytes) -> Any:
 def _tensor(storage: Any, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> Tensor:
     if not isinstance(storage, torch.storage.TypedStorage):
         raise pickle.UnpicklingError("A tensor needs a storage.")
-    tensor: Tensor = torch._utils._rebuild_tensor_v2(storage, offset, size, stride, False, None)
-    return tensor
+    return torch.empty(0, dtype=storage.dtype).set_(storage._untyped_storage, offset, size, stride)
 
 
 _KNOWN: dict[str, Any] = {

@@ -87,7 +87,7 @@ def minibatch_stddev(x: Tensor, group_size: int = 4) -> Tensor:
     """
     n, _, height, width = x.shape
     size = next(size for size in range(min(group_size, n), 0, -1) if n % size == 0)
-    groups = at_least_float32(x).unflatten(0, (size, -1))
+    groups = at_least_float32(x).reshape(size, -1, *x.shape[1:])
     deviation = (groups.var(0, unbiased=False) + 1e-8).sqrt().mean((1, 2, 3))
     maps = deviation.to(x.dtype).repeat(size)[:, None, None, None].expand(n, 1, height, width)
     return torch.cat([x, maps], 1)

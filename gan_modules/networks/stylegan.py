@@ -115,7 +115,7 @@ class StyleGANGenerator(Growing):
         """
         count, fade = self.working()
         x = below = self.const.expand(len(ws), -1, -1, -1)
-        for block, styles in zip(self.blocks[:count], ws.split(2, dim=1), strict=False):
+        for block, styles in zip(self.blocks[:count], torch.split(ws, 2, dim=1), strict=False):
             below, x = x, block(x, styles, noise)
         images: Tensor = self.to_images[count - 1](x)
         if fade:
@@ -184,13 +184,15 @@ class _SynthesisBlock(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, style_dim: int, size: int) -> None:
         super().__init__()
-        self.up = _UpConv(in_channels, out_channels, 3, bias=False, gain=ACTIVATION_GAIN) if in_channels else None
+        self.up = None
+        if in_channels:
+            self.up = EqualizedConv(in_channels, out_channels, 3, bias=False, gain=ACTIVATION_GAIN)
         self.adapt0 = _Adapt(out_channels, style_dim, size)
         self.conv = EqualizedConv(out_channels, out_channels, 3, gain=ACTIVATION_GAIN, bias=False)
         self.adapt1 = _Adapt(out_channels, style_dim, size)
 
     def forward(self, x: Tensor, ws: Tensor, noise: Noise) -> Tensor:
-        x = self.adapt0(x if self.up is None else blur(self.up(x), 1, TRIANGLE), ws[:, 0], noise)
+        x = self.adapt0(x if self.up is None else blur(double(x, self.up), 1, TRIANGLE), ws[:, 0], noise)
         adapted: Tensor = self.adapt1(self.conv(x), ws[:, 1], noise)
         return adapted
 
@@ -213,7 +215,8 @@ class _Adapt(nn.Module):
             x = x + self.noise_strength.to(x.dtype) * maps
         x = F.leaky_relu(x + self.bias.to(x.dtype), SLOPE)
         scale, shift = self.style(w).to(x.dtype)[:, :, None, None].chunk(2, dim=1)
-        return F.instance_norm(x, eps=1e-8) * (scale + 1) + shift
+        adapted: Tensor = F.instance_norm(x, eps=1e-8) * (scale + 1) + shift
+        return adapted
 
 
 class _DownBlock(nn.Module):
@@ -222,27 +225,24 @@ class _DownBlock(nn.Module):
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
         self.conv = EqualizedConv(in_channels, in_channels, 3, gain=ACTIVATION_GAIN)
-        self.down = _DownConv(in_channels, out_channels, 3, gain=ACTIVATION_GAIN)
+        self.down = EqualizedConv(in_channels, out_channels, 3, gain=ACTIVATION_GAIN)
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.leaky_relu(self.conv(x), SLOPE)
-        return F.leaky_relu(self.down(blur(x, 1, TRIANGLE)), SLOPE)
+        return F.leaky_relu(halve(blur(x, 1, TRIANGLE), self.down), SLOPE)
 
 
-class _UpConv(EqualizedConv):
+def double(x: Tensor, conv: EqualizedConv) -> Tensor:
     """Nearest-neighbour doubling and a 3×3 convolution, as one transposed 4×4 of less than half the cost."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        weight = (_pair_sums(self.weight).flip(2, 3) * self.weight_gain).to(x.dtype)
-        return F.conv_transpose2d(x, weight.transpose(0, 1), stride=2, padding=1)
+    weight = (_pair_sums(conv.weight).flip(2, 3) * conv.weight_gain).to(x.dtype)
+    return F.conv_transpose2d(x, weight.transpose(0, 1), stride=2, padding=1)
 
 
-class _DownConv(EqualizedConv):
-    """A 3×3 convolution and the mean over 2×2 pixels, as one strided 4×4 of less than half the cost."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        weight = (_pair_sums(self.weight) * (self.weight_gain / 4)).to(x.dtype)
-        return F.conv2d(x, weight, (self.bias * self.gain).to(x.dtype), stride=2, padding=1)
+def halve(x: Tensor, conv: EqualizedConv) -> Tensor:
+    """A 3×3 convolution with bias and the mean over 2×2 pixels, as one strided 4×4 of less than half the cost."""
+    assert conv.bias is not None
+    weight = (_pair_sums(conv.weight) * (conv.weight_gain / 4)).to(x.dtype)
+    return F.conv2d(x, weight, (conv.bias * conv.gain).to(x.dtype), stride=2, padding=1)
 
 
 def _pair_sums(weight: Tensor) -> Tensor:

@@ -187,7 +187,7 @@ class StyleGAN2Discriminator(nn.Module):
             return logits
         if labels is None:
             raise ValueError(f"The network was built for {self.num_classes} classes: pass a label for each image.")
-        directions = self.mapping(labels)
+        directions: Tensor = self.mapping(labels)
         return (logits * directions).sum(1, keepdim=True) / math.sqrt(directions.shape[1])
 
 
@@ -201,11 +201,11 @@ class _SynthesisBlock(nn.Module):
         image_channels: int,
         style_dim: int,
         size: int,
-        half: bool,
+        half_precision: bool,
         clamp: float | None,
     ) -> None:
         super().__init__()
-        self.half = half
+        self.half_precision = half_precision
         self.convs = nn.ModuleDict()
         if in_channels:
             self.convs["conv0"] = _SynthesisLayer(in_channels, out_channels, style_dim, size, clamp, up=True)
@@ -213,7 +213,7 @@ class _SynthesisBlock(nn.Module):
         self.torgb = _ToImage(out_channels, image_channels, style_dim, clamp)
 
     def forward(self, x: Tensor, images: Tensor | None, ws: Tensor, noise: Noise) -> tuple[Tensor, Tensor]:
-        x = _in_precision(x, self.half and self.training)
+        x = _in_precision(x, self.half_precision and self.training)
         *styles, style_of_image = ws.unbind(1)
         for conv, style in zip(self.convs.values(), styles, strict=True):
             x = conv(x, style, noise)
@@ -239,8 +239,9 @@ class _SynthesisLayer(nn.Module):
         self.register_buffer("noise_const", torch.randn(size, size))
 
     def forward(self, x: Tensor, w: Tensor, noise: Noise) -> Tensor:
-        grouped = not self.training
-        x = modulated_conv2d(x, self.weight, self.affine(w), up=self.up, grouped=grouped, gain=ACTIVATION_GAIN)
+        x = modulated_conv2d(
+            x, self.weight, self.affine(w), up=self.up, grouped=_groups_pay(self, x), gain=ACTIVATION_GAIN
+        )
         if noise != "none":
             maps = torch.randn_like(x[:, :1]) if noise == "random" else self.noise_const.to(x.dtype)
             x = x + maps * (self.noise_strength * ACTIVATION_GAIN).to(x.dtype)
@@ -261,7 +262,7 @@ class _ToImage(nn.Module):
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         styles = self.affine(w) * self.gain
-        x = modulated_conv2d(x, self.weight, styles, demodulate=False, grouped=not self.training)
+        x = modulated_conv2d(x, self.weight, styles, demodulate=False, grouped=_groups_pay(self, x))
         return at_least_float32(_clamp(x + self.bias[:, None, None].to(x.dtype), self.clamp))
 
 
@@ -274,11 +275,11 @@ class _DiscriminatorBlock(nn.Module):
         in_channels: int,
         out_channels: int,
         residual: bool,
-        half: bool,
+        half_precision: bool,
         clamp: float | None,
     ) -> None:
         super().__init__()
-        self.half = half
+        self.half_precision = half_precision
         self.clamp = clamp
         # the sum of two branches has the variance of one
         self.share = math.sqrt(0.5) if residual else 1.0
@@ -288,7 +289,7 @@ class _DiscriminatorBlock(nn.Module):
         self.skip = EqualizedConv(in_channels, out_channels, 1, gain=self.share, bias=False) if residual else None
 
     def forward(self, x: Tensor) -> Tensor:
-        x = _in_precision(x, self.half and self.training)
+        x = _in_precision(x, self.half_precision and self.training)
         if self.fromrgb is not None:
             x = _activate(self.fromrgb(x), self.clamp)
         y = _activate(self.conv0(x), self.clamp)
@@ -314,6 +315,11 @@ class _Epilogue(nn.Module):
             x = _activate(self.conv(x), self.clamp)
             logits: Tensor = self.out(_activate(self.fc(x.flatten(1))))
         return logits
+
+
+def _groups_pay(layer: nn.Module, x: Tensor) -> bool:
+    """Whether to scale a modulated convolution's weights, not its input: one image's are few, a batch's are many."""
+    return not layer.training and len(x) == 1
 
 
 def _activate(x: Tensor, clamp: float | None = None) -> Tensor:

@@ -66,7 +66,7 @@ def test_config_trains_resumes_and_samples(name, run, complaint, tmp_path):
     assert (model.image_shape, classes) == (
         ((2,), 8 if classes else 0) if points else ((1, 16, 16), 10 if classes else 0)
     )
-    assert bool(classes) == name.startswith("cgan")
+    assert bool(classes) == name.startswith(("cgan", "stylegan"))
 
     assert "4 samples: grid.png" in run("sample", "--ckpt_path", path, "--n=4", "--out=grid.png")
     assert Image.open(tmp_path / "grid.png").getextrema() != ((255, 255),) * 3

@@ -70,7 +70,11 @@ class Pickled:
 
 def as_module(class_name, tensors, **state):
     """A tree of modules from tensors under the authors' keys."""
-    here = {key: torch.nn.Parameter(tensor) for key, tensor in tensors.items() if "." not in key}
+    here = {
+        key: tensor if tensor is None else torch.nn.Parameter(tensor)
+        for key, tensor in tensors.items()
+        if "." not in key
+    }
     modules = {}
     for name in dict.fromkeys(key.partition(".")[0] for key in tensors if "." in key):
         below = {key.partition(".")[2]: tensor for key, tensor in tensors.items() if key.startswith(f"{name}.")}

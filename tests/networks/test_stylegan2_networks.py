@@ -42,6 +42,11 @@ def test_parity_with_the_authors(golden, training, record_property):
     _, nets = read_nvidia(f"{GOLDEN}.pkl")
     network, judge = nets["G_ema"], nets["D"].train(training)
     network.synthesis.train(training)
+
+    def draw(ws, noise):
+        """All at once in training; in evaluation one by one, for which the weights are scaled."""
+        return torch.cat([network.synthesis(part, noise) for part in ws.split(4 if training else 1)])
+
     ws = network.mapping(golden["z"])
     mixed = torch.cat([ws[:, :4], ws.roll(1, 0)[:, 4:]], 1)
     real = golden["real"].requires_grad_()
@@ -52,15 +57,15 @@ def test_parity_with_the_authors(golden, training, record_property):
     paths = ws.detach().requires_grad_()
     ours = {
         "ws": ws,
-        "img": network.synthesis(ws, "const"),
-        "img_nonoise": network.synthesis(ws, "none"),
-        "img_trunc07": network(golden["z"], truncation=0.7, noise="const"),
+        "img": draw(ws, "const"),
+        "img_nonoise": draw(ws, "none"),
+        "img_trunc07": draw(network.mapping(golden["z"], truncation=0.7), "const"),
         "ws_trunc05_cut4": network.mapping(golden["z"], truncation=0.5, truncation_cutoff=4),
-        "img_mix4": network.synthesis(mixed, "const"),
+        "img_mix4": draw(mixed, "const"),
         "logits_real": judge(golden["real"]),
         "logits_fake": judge(golden["img"]),
         "r1_per_image": r1,
-        "pl_lengths": regularizers.path_lengths(network.synthesis(paths, "const"), paths, golden["pl_noise"]),
+        "pl_lengths": regularizers.path_lengths(draw(paths, "const"), paths, golden["pl_noise"]),
     }
     ours |= {
         f"r1grad.D.{theirs[name]}": slope
@@ -83,11 +88,11 @@ def test_parameters_at_1024():
 def test_compiled_without_graph_breaks():
     network, judge = generator(64, classes=3), discriminator(64, classes=3)
     z, labels = torch.randn(4, 8), torch.arange(4) % 3
-    for training in (False, True):
-        images = network.train(training)(z, labels, noise="const")
-        compiled = torch.compile(network, fullgraph=True, backend="aot_eager")
-        torch.testing.assert_close(compiled(z, labels, noise="const"), images, rtol=1e-4, atol=1e-4)
-    compiled = torch.compile(judge, fullgraph=True, backend="aot_eager")
+    for training, n in ((False, 1), (True, 4)):
+        images = network.train(training)(z[:n], labels[:n], noise="const")
+        compiled = torch.compile(network, fullgraph=True, backend="eager")
+        torch.testing.assert_close(compiled(z[:n], labels[:n], noise="const"), images, rtol=1e-4, atol=1e-4)
+    compiled = torch.compile(judge, fullgraph=True, backend="eager")
     torch.testing.assert_close(compiled(images, labels), judge(images, labels), rtol=1e-4, atol=1e-4)
 
 
@@ -151,10 +156,16 @@ def test_half_precision_is_for_training_and_for_the_top():
     judge.load_state_dict(full_judge.state_dict())
     ws = full.mapping(torch.randn(8, 8))
     dtypes = {}
+
+    def note(key):
+        def hook(_module, _inputs, output):
+            dtypes.setdefault(key, output.dtype)
+
+        return hook
+
     for name, net in (("G", network.synthesis), ("D", judge)):
         for size, block in net.blocks.items():
-            layer = block.convs["conv1"] if name == "G" else block.conv0
-            layer.register_forward_hook(lambda _m, _i, out, key=(name, size): dtypes.setdefault(key, out.dtype))
+            (block.convs["conv1"] if name == "G" else block.conv0).register_forward_hook(note((name, size)))
     images, half_images = full.synthesis(ws, "const"), network.synthesis(ws, "const")
     logits, half_logits = full_judge(images), judge(images)
     assert {key for key, dtype in dtypes.items() if dtype == torch.bfloat16} == {

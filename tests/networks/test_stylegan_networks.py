@@ -6,7 +6,8 @@ import torch
 from torch.nn import functional as F
 
 from gan_modules.networks import StyleGANDiscriminator, StyleGANGenerator
-from gan_modules.networks.stylegan import _Adapt, _DownConv, _UpConv
+from gan_modules.networks.equalized import EqualizedConv
+from gan_modules.networks.stylegan import _Adapt, double, halve
 
 
 @pytest.fixture(autouse=True)
@@ -36,13 +37,13 @@ def test_parameters_at_1024_are_as_many_as_published():
 
 def test_resampling_convolutions_are_those_they_merge():
     x = torch.randn(2, 3, 8, 8, dtype=torch.float64)
-    up = _UpConv(3, 5, 3, bias=False).double()
+    up = EqualizedConv(3, 5, 3, bias=False).double()
     expected = F.conv2d(x.repeat_interleave(2, 2).repeat_interleave(2, 3), up.weight * up.weight_gain, padding=1)
-    torch.testing.assert_close(up(x), expected)
-    down = _DownConv(3, 5, 3).double()
+    torch.testing.assert_close(double(x, up), expected)
+    down = EqualizedConv(3, 5, 3).double()
     torch.nn.init.normal_(down.bias)
     full = F.conv2d(x, down.weight * down.weight_gain, down.bias * down.gain, padding=1)
-    torch.testing.assert_close(down(x), full.unflatten(2, (4, 2)).unflatten(4, (4, 2)).mean((3, 5)))
+    torch.testing.assert_close(halve(x, down), full.unflatten(2, (4, 2)).unflatten(4, (4, 2)).mean((3, 5)))
 
 
 def test_style_sets_mean_and_deviation_of_each_map():

@@ -224,7 +224,7 @@ def test_augmentation_reaches_all_that_the_discriminator_sees(play, noise_batche
 
 
 def test_freeze_d(play, noise_batches):
-    model = StyleGAN2((1, 16, 16), 0, 3, 4, 2, channel_max=4, freeze_d=1)
+    model = StyleGAN2((1, 16, 16), latent_dim=3, style_dim=4, mapping_layers=2, channel_max=4, freeze_d=1)
     first = copy.deepcopy(model.state_dict())
     play(model, noise_batches(2, (1, 16, 16)), max_steps=2)
     moved = {name for name, value in model.state_dict().items() if not torch.equal(value, first[name])}

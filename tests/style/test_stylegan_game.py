@@ -75,7 +75,16 @@ def test_learning_rates_rise_with_the_size(play, noise_batches):
         def on_train_batch_start(self, trainer, model, *_):
             seen.append([o.param_groups[0]["lr"] for o in trainer.optimizers])
 
-    model = StyleGAN((1, 128, 128), 0, 3, 4, 2, channel_max=2, first_size=64, level_images=4, fade_images=4)
+    model = StyleGAN(
+        (1, 128, 128),
+        latent_dim=3,
+        style_dim=4,
+        mapping_layers=2,
+        channel_max=2,
+        first_size=64,
+        level_images=4,
+        fade_images=4,
+    )
     play(model, noise_batches(4, (1, 128, 128), size=2), Rates(), max_steps=4)
     assert seen == [pytest.approx([rate, rate]) for rate in (1e-3, 1e-3, 1e-3, 1.5e-3)]
 
