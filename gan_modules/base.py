@@ -198,7 +198,7 @@ class LatentGAN(GAN, ABC):
         was_training = network.training
         network.eval()
         try:
-            parts = zip(*(tensor.split(SAMPLE_CHUNK) for tensor in (z, *condition)), strict=True)
+            parts = zip(*(torch.split(tensor, SAMPLE_CHUNK) for tensor in (z, *condition)), strict=True)
             with eagerly():
                 return torch.cat([self.synthesize(network, *part, truncation=truncation).float() for part in parts])
         finally:

@@ -54,5 +54,5 @@ def project(
         distance = LPIPS() if lpips else PixelsAndFeatures(model, labels)
     found = projection(model, target, steps=steps, w_plus=w_plus, label=labels, distance=distance, seed=seed, ema=ema)
     found.save(out)
-    before, after = ((made.clamp(-1, 1) - target).square().mean() for made in (found.way[0][1], found.image))
+    before, after = ((made - target).square().mean() for made in (found.way[0][1], found.image))
     print(f"mean squared error {after:.3g}, of the mean image {before:.3g}: {out}/")

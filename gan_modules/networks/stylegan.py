@@ -215,8 +215,14 @@ class _Adapt(nn.Module):
             x = x + self.noise_strength.to(x.dtype) * maps
         x = F.leaky_relu(x + self.bias.to(x.dtype), SLOPE)
         scale, shift = self.style(w).to(x.dtype)[:, :, None, None].chunk(2, dim=1)
-        adapted: Tensor = F.instance_norm(x, eps=1e-8) * (scale + 1) + shift
+        adapted: Tensor = _instance_norm(x) * (scale + 1) + shift
         return adapted
+
+
+def _instance_norm(x: Tensor) -> Tensor:
+    # not torch's, whose gradient is wrong on the CPU for a single image in channels_last (torch 2.15)
+    x = x - x.mean((2, 3), keepdim=True)
+    return x * (x.square().mean((2, 3), keepdim=True) + 1e-8).rsqrt()
 
 
 class _DownBlock(nn.Module):

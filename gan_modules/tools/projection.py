@@ -31,10 +31,10 @@ class Projection:
 
     Attributes:
         target: The image that was looked for, ``(C, H, W)`` in [-1, 1].
-        ws: The styles found, ``(num_ws, w_dim)``.
+        ws: The nearest styles met on the way, ``(num_ws, w_dim)``.
         image: What they make, ``(C, H, W)``.
-        distances: From the target after each step, ``(steps,)``, by the distance that was minimised.
-        way: Steps and what their styles made, in order; the first is the mean w's.
+        distances: From the target at each step, ``(steps,)``, by the distance that was minimised.
+        way: Steps and what their styles made, in order: first the mean w's, last `image`.
     """
 
     target: Tensor
@@ -104,20 +104,23 @@ def project(
     optimizer = torch.optim.Adam([w])
     shown = {round(index * steps / SHOWN) for index in range(SHOWN)}
     way, distances = [], []
+    found, nearest = w.detach(), math.inf
     for step in tqdm(range(steps), unit="step"):
         if step in shown:
             way.append((step, to_images(model, w.detach().expand(-1, num_ws, -1), ema)[0].cpu()))
         optimizer.param_groups[0]["lr"] = LEARNING_RATE * _ramps(step / steps)
-        noise = torch.randn(w.shape, generator=generator).to(w) * spread * _noise(step / steps)
+        tried = w + torch.randn(w.shape, generator=generator).to(w) * spread * _noise(step / steps)
         with at_rest(model, ema) as network:
-            made = network.synthesis((w + noise).expand(-1, num_ws, -1), noise="const").float()
+            made = network.synthesis(tried.expand(-1, num_ws, -1), noise="const").float()
         loss = distance(made, target).sum()
+        distances.append(loss.item())
+        if distances[-1] < nearest:
+            found, nearest = tried.detach(), distances[-1]
         (w.grad,) = torch.autograd.grad(loss, w)  # of w alone: the model's own gradients stay as they are
         optimizer.step()
-        distances.append(loss.detach())
-    ws = w.detach().expand(-1, num_ws, -1)
-    found = to_images(model, ws, ema)[0].cpu()
-    return Projection(image.cpu(), ws[0].cpu(), found, torch.stack(distances).cpu(), [*way, (steps, found)])
+    ws = found.expand(-1, num_ws, -1)
+    made = to_images(model, ws, ema)[0].cpu()
+    return Projection(image.cpu(), ws[0].cpu(), made, torch.tensor(distances), [*way, (steps, made)])
 
 
 def _ramps(done: float) -> float:

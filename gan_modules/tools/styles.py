@@ -49,9 +49,11 @@ def to_styles(
 
 @torch.no_grad()
 def to_images(model: StyleBasedGAN, ws: Tensor, ema: bool = True) -> Tensor:
-    """Images ``(N, C, H, W)`` of styles ``(N, num_ws, w_dim)``, as `sample` makes them: with constant noise."""
+    """Images ``(N, C, H, W)`` in [-1, 1] of styles ``(N, num_ws, w_dim)``, as `sample` makes them."""
     with at_rest(model, ema) as network:
-        return torch.cat([network.synthesis(part, noise="const").float() for part in torch.split(ws, CHUNK)])
+        return torch.cat(
+            [network.synthesis(part, noise="const").float().clamp(-1, 1) for part in torch.split(ws, CHUNK)]
+        )
 
 
 @contextmanager

@@ -18,6 +18,8 @@ def narrow_style(image_shape, num_classes=0):
     widths = {"latent_dim": 8, "style_dim": 8, "mapping_layers": 2, "channel_base": 64, "channel_max": 8}
     model = StyleGAN2(image_shape, num_classes, **widths)
     model.generator.mapping.w_avg.normal_()
+    for block in model.generator.synthesis.blocks.values():
+        block.torgb.weight.data *= 0.2  # so that images stay within [-1, 1], but for a pixel here and there
     return shaken(model, 0.1)
 
 

@@ -19,7 +19,9 @@ def test_the_named_layers_are_the_columns(style, styles):
                 ws = network.mapping(style.latents(1, below), truncation=0.8)
                 for layer in styles:
                     ws[0, layer] = network.mapping(style.latents(1, above), truncation=0.8)[0, layer]
-                torch.testing.assert_close(mixture.images[row, column], network.synthesis(ws, noise="const")[0])
+                torch.testing.assert_close(
+                    mixture.images[row, column], network.synthesis(ws, noise="const").clamp(-1, 1)[0]
+                )
     torch.testing.assert_close(mixture.rows, draw(style, [3, 4], truncation=0.8))
     torch.testing.assert_close(mixture.columns, draw(style, [5, 6, 7], truncation=0.8))
 
