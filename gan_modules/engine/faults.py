@@ -106,7 +106,7 @@ class StopOnRequest(Callback):
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before = {}
-        vars(trainer.fit_loop.epoch_loop).pop("_broadcast_sigterm_tensor", None)
+        trainer.fit_loop.epoch_loop.__dict__.pop("_broadcast_sigterm_tensor", None)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Listen no longer."""

@@ -147,7 +147,8 @@ class GAN(Loadable, ABC):
         batch = (batch,) if isinstance(batch, Tensor) else batch
         self._check_batch(batch)
         if self._compile == "reduce-overhead":
-            torch.compiler.cudagraph_mark_step_begin()  # what the last turn's networks gave may be overwritten
+            # what the last turn's networks gave may be overwritten
+            torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
         turns = self.turns(self.trainer.global_step)
         turn = min(self._turns_taken, len(turns) - 1)  # the rules may have changed since the round began
         movers = turns[turn]

@@ -13,4 +13,5 @@ def eagerly() -> AbstractContextManager[object]:
     """
     if "torch._dynamo" not in sys.modules:  # nothing has been compiled, and the compiler takes a second to import
         return nullcontext()
-    return torch.compiler.set_stance("force_eager")
+    eager: AbstractContextManager[object] = torch.compiler.set_stance("force_eager")
+    return eager

@@ -1,12 +1,15 @@
 """Every number format gives the updates of float32, and an overflow of one player is no matter of the other's."""
 
+import dataclasses
+
 import pytest
 import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.plugins import MixedPrecision
+from torch.utils.data import DataLoader, TensorDataset
 
 from datamodules import DigitsDataModule, ToyDataModule
-from gan_modules import DCGAN, WGANGP
+from gan_modules import CGAN, DCGAN, WGANGP, CycleGAN, Pix2Pix
 from gan_modules.engine.checkpoints import read_checkpoint
 
 torch.set_num_threads(1)
@@ -170,3 +173,52 @@ def test_scalers_and_averages_are_continued_exactly(precision, tmp_path):
     assert (len(whole._scalers.state_dict()) == 2) == (precision == "16-mixed")
     for (name, a), b in zip(whole.state_dict().items(), continued.state_dict().values(), strict=True):
         assert torch.equal(a, b), name
+
+
+def plain(cls):
+    """The variant under gradient descent: Adam's first step hides the gradient's size."""
+
+    class Plain(cls):
+        def configure_players(self):
+            return {
+                name: dataclasses.replace(player, optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.05))
+                for name, player in super().configure_players().items()
+            }
+
+    return Plain
+
+
+SIDES = {"image_shape": (3, 16, 16), "base_channels": 4, "discriminator_channels": 4, "patch_layers": 1}
+FAMILIES = {
+    "conditional": (CGAN, {"image_shape": (1, 8, 8), "latent_dim": 8, "hidden_dim": 16}),
+    "pix2pix": (Pix2Pix, {**SIDES, "dropout": False}),
+    "cyclegan": (CycleGAN, {**SIDES, "generator": "resnet_1", "pool_size": 0}),
+}
+
+
+# CycleGAN's images pass two generators, and the L1 distance hands back signs, which 8 bits of precision turn
+@pytest.mark.parametrize(("precision", "least"), [("bf16-mixed", 0.94), ("16-mixed", 0.99)])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_conditional_and_translation_games_move_as_in_float32(family, precision, least, tmp_path):
+    cls, arguments = FAMILIES[family]
+    source = torch.Generator().manual_seed(0)
+    images = torch.rand(32, *arguments["image_shape"], generator=source) * 2 - 1
+    others = torch.arange(32) % 10 if cls is CGAN else images.flip(3) * 0.5
+    moved = {}
+    for fmt in ("32", precision):
+        torch.manual_seed(3)
+        game = plain(cls)(**arguments)
+        before = {name: p.detach().clone() for name, p in game.named_parameters() if p.requires_grad}
+        torch.manual_seed(4)
+        trainer(tmp_path, fmt, 1).fit(game, DataLoader(TensorDataset(images, others), batch_size=32))
+        moved[fmt] = {name: p.detach() - before[name] for name, p in game.named_parameters() if p.requires_grad}
+        assert all(p.isfinite().all() for p in game.parameters())
+    for player in ("generator", "discriminator"):
+        exact, rounded = (
+            torch.cat([d.flatten() for name, d in moved[fmt].items() if name.startswith(player)])
+            for fmt in ("32", precision)
+        )
+        cosine = torch.cosine_similarity(exact, rounded, dim=0).item()
+        print(f"{family} {precision} {player} cosine {cosine:.5f}")
+        assert cosine > least
+        assert rounded.norm().item() == pytest.approx(exact.norm().item(), rel=0.05)
