@@ -272,9 +272,10 @@ class GAN(Loadable, ABC):
             )
 
     def _networks(self) -> Iterator[nn.Module]:
-        """What is called to compute: containers of networks are not."""
+        """What is called to compute with parameters: containers of networks are not, nor augmentations."""
         for child in self.children():
-            yield from child.children() if isinstance(child, nn.ModuleDict | nn.ModuleList) else (child,)
+            if any(True for _ in child.parameters()):
+                yield from child.children() if isinstance(child, nn.ModuleDict | nn.ModuleList) else (child,)
 
     def configure_model(self) -> None:
         """Spread the networks over the processes of a `ModelParallelStrategy`."""

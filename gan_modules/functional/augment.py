@@ -57,10 +57,10 @@ def random_transform(n: int, size: Sequence[int], device: torch.device, p: Tenso
     """Draw geometric transformations (N, 3, 3) for `warp`, of images of `size` (H, W)."""
 
     def uniform(columns: int = 1) -> Tensor:
-        return torch.rand(n, columns, device=device)
+        return torch.rand(n, columns, dtype=torch.float32, device=device)
 
     def normal(columns: int = 1) -> Tensor:
-        return torch.randn(n, columns, device=device)
+        return torch.randn(n, columns, dtype=torch.float32, device=device)
 
     def maybe(values: Tensor, p: Tensor | float = p) -> Tensor:
         return torch.where(uniform() < p, values, 0.0)
@@ -122,13 +122,13 @@ def random_colour(n: int, device: torch.device, p: Tensor | float) -> Tensor:
     """Draw colour transformations (N, 3, 4) for `recolour`: brightness, contrast, luma flip, hue, saturation."""
 
     def maybe(values: Tensor) -> Tensor:
-        return torch.where(torch.rand(n, 1, 1, device=device) < p, values, 0.0)
+        return torch.where(torch.rand(n, 1, 1, dtype=torch.float32, device=device) < p, values, 0.0)
 
     def normal() -> Tensor:
-        return torch.randn(n, 1, 1, device=device)
+        return torch.randn(n, 1, 1, dtype=torch.float32, device=device)
 
     def uniform() -> Tensor:
-        return torch.rand(n, 1, 1, device=device)
+        return torch.rand(n, 1, 1, dtype=torch.float32, device=device)
 
     return colour_matrix(
         brightness=maybe(0.2 * normal()),
@@ -150,9 +150,10 @@ def colour_matrix(brightness: Tensor, contrast: Tensor, luma: Tensor, hue: Tenso
         saturation: Factor on the component across v.
     """
     grey = torch.full_like(brightness.expand(-1, 3, 3), 1 / 3)
-    colours = torch.eye(3, device=grey.device) - grey
+    unit = torch.eye(3, dtype=grey.dtype, device=grey.device)
+    colours = unit - grey
     # v × x as a matrix; cyclic, so that a third of a turn takes red to green
-    turned = (torch.eye(3, device=grey.device).roll(1, 0) - torch.eye(3, device=grey.device).roll(-1, 0)) / math.sqrt(3)
+    turned = (unit.roll(1, 0) - unit.roll(-1, 0)) / math.sqrt(3)
     linear = luma * grey + saturation * (hue.cos() * colours + hue.sin() * turned)
     return contrast * torch.cat([linear, (luma * brightness).expand(-1, 3, 1)], 2)
 
@@ -170,7 +171,7 @@ def _translation(offset: Tensor) -> Tensor:
     """Move by offsets (N, 2)."""
     return torch.cat(
         [
-            torch.eye(3, device=offset.device)[:, :2].expand(len(offset), 3, 2),
+            torch.eye(3, dtype=offset.dtype, device=offset.device)[:, :2].expand(len(offset), 3, 2),
             F.pad(offset, (0, 1), value=1.0)[..., None],
         ],
         2,

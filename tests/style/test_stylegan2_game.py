@@ -223,6 +223,20 @@ def test_augmentation_reaches_all_that_the_discriminator_sees(play, noise_batche
     assert trainer.callback_metrics["discriminator/r1"] == 0  # whose gradient goes through it
 
 
+@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true"])
+def test_half_precision(precision, play, noise_batches):
+    """With penalties and augmentation, which has no parameters to say its precision."""
+    model = StyleGAN2(**SMALL, num_classes=3, ada_target=-0.5, ada_images=100)
+    first = copy.deepcopy(model.discriminator.state_dict())
+    batches = noise_batches(6, (1, 8, 8), size=4, num_classes=3)
+    trainer = play(model, batches, max_steps=6, max_epochs=1, precision=precision)
+    assert trainer.global_step == 6
+    assert model.augment.p == pytest.approx(0.16)
+    weights = [name for name in first if name.endswith("weight") and "mapping" not in name]
+    change = [(model.discriminator.state_dict()[name].float() - first[name]).abs().max() for name in weights]
+    assert all(1e-3 < difference < 0.1 for difference in change)
+
+
 def test_freeze_d(play, noise_batches):
     model = StyleGAN2((1, 16, 16), latent_dim=3, style_dim=4, mapping_layers=2, channel_max=4, freeze_d=1)
     first = copy.deepcopy(model.state_dict())
