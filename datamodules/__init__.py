@@ -8,6 +8,7 @@ from .fashion_mnist import FashionMNISTDataModule
 from .image_folder import ImageFolderDataModule
 from .mnist import MNISTDataModule
 from .paired import PairedImagesDataModule
+from .stacked_mnist import StackedMNISTDataModule
 from .streaming import StreamingDataModule
 from .toy import ToyDataModule
 from .unpaired import UnpairedImagesDataModule
@@ -22,6 +23,7 @@ __all__ = [
     "ImageFolderDataModule",
     "MNISTDataModule",
     "PairedImagesDataModule",
+    "StackedMNISTDataModule",
     "StreamingDataModule",
     "ToyDataModule",
     "UnpairedImagesDataModule",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Sequence
-from typing import Literal
+from typing import IO, Literal
 
 import numpy as np
 import torch
@@ -58,6 +58,11 @@ class ImageFiles(BatchedDataset):
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    @property
+    def skipped(self) -> list[str]:
+        """The files that have been found unreadable so far."""
+        return [path for path, unreadable in zip(self.paths, self.unreadable.tolist(), strict=True) if unreadable]
 
     def __getitems__(self, indices: list[int]) -> Batch:
         files = [self._read(index) for index in indices]
@@ -112,10 +117,11 @@ def list_images(folder: str) -> list[str]:
     return sorted(found)
 
 
-def read_image(path: str, channels: int) -> Image.Image:
+def read_image(path: str | IO[bytes], channels: int) -> Image.Image:
     """Return the file's (first) image, upright by its EXIF orientation, 8 bits deep in 1, 3 or 4 channels.
 
-    Transparency is laid on white unless ``channels`` is 4; 16-bit greys are scaled by 1/257.
+    The file may be open already, as one in an archive is. Transparency is laid on white unless ``channels`` is 4;
+    16-bit greys are scaled by 1/257.
 
     Raises:
         DataError: If the file is missing, not an image, cut short, or has pixels of unknown range; it names the file.
@@ -133,7 +139,8 @@ def read_image(path: str, channels: int) -> Image.Image:
                 image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
             return image.convert(MODES[channels])
     except Exception as error:  # each of Pillow's formats fails in its own way
-        raise DataError(f"Cannot read the image {path} ({error}): repair or remove it.") from error
+        name = path if isinstance(path, str) else path.name
+        raise DataError(f"Cannot read the image {name} ({error}): repair or remove it.") from error
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:

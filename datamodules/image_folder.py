@@ -10,6 +10,9 @@ from torch import Tensor
 from .base import DataError, ImageDataModule, require
 from .image_files import MODES, SUFFIXES, Crop, ImageFiles, list_images
 from .in_memory import require_fraction, split_indices
+from .packed import PackedImages, pack_images
+
+Images = ImageFiles | PackedImages
 
 
 class ImageFolderDataModule(ImageDataModule):
@@ -30,6 +33,9 @@ class ImageFolderDataModule(ImageDataModule):
         horizontal_flip: Whether to mirror every second training image, at random.
         skip_unreadable: Whether to put the next image in the place of one that cannot be read, with a warning, and
             count them at the end, instead of stopping.
+        pack: Folder in which to keep all images, cut and resized once, in one file that is mapped into memory: batches
+            then cost next to nothing, and need no ``num_workers``. Other images or arguments make another file.
+            Unreadable images are left out, if they are to be skipped.
         val_fraction: Share of the images kept for validation.
         batch_size: Images that one move of a player sees, in each process.
         num_workers: Processes that load data besides the main one.
@@ -54,6 +60,7 @@ class ImageFolderDataModule(ImageDataModule):
         crop: Crop = "center",
         horizontal_flip: bool = False,
         skip_unreadable: bool = False,
+        pack: str | None = None,
         val_fraction: float = 0.1,
         batch_size: int = 64,
         num_workers: int = 4,
@@ -65,6 +72,10 @@ class ImageFolderDataModule(ImageDataModule):
         require(channels in MODES, f"channels={channels} must be 1 (grey), 3 (RGB) or 4 (RGBA).")
         require(num_classes >= 0, f"num_classes={num_classes} must not be negative.")
         require(crop in ("center", "random", "stretch"), f"crop={crop!r} must be 'center', 'random' or 'stretch'.")
+        require(
+            pack is None or crop != "random",
+            "pack= keeps one cut of each image: choose crop='center' or 'stretch', or leave pack out.",
+        )
         require_fraction(val_fraction)
         self.folder = os.path.expanduser(folder)
         self.image_size = (height, width)
@@ -72,6 +83,7 @@ class ImageFolderDataModule(ImageDataModule):
         self.crop: Crop = crop
         self.horizontal_flip = horizontal_flip
         self.skip_unreadable = skip_unreadable
+        self.pack = None if pack is None else os.path.expanduser(pack)
         self.val_fraction = val_fraction
         self._num_classes = num_classes
 
@@ -85,42 +97,52 @@ class ImageFolderDataModule(ImageDataModule):
         """Number of subfolders that count as classes, as given."""
         return self._num_classes
 
-    def load(self) -> tuple[ImageFiles, ImageFiles, ImageFiles]:
+    def prepare_data(self) -> None:
+        """Pack the images, where that is asked for and not done yet, in one process."""
+        if self.pack is not None:
+            pack_images(self._files(self._names()), self.pack, self.num_workers)
+
+    def load(self) -> tuple[Images, Images, Images]:
         """List the images and split them at random; the validation set is the test set too."""
+        names = self._names()
+        labels = self._labels(names) if self._num_classes else None
+        pack = None if self.pack is None else pack_images(self._files(names), self.pack, self.num_workers)
+
+        def subset(rows: Tensor, *, flip: bool = False, crop: Crop | None = None) -> Images:
+            of_rows = None if labels is None else labels[rows]
+            if pack is not None:
+                return PackedImages(pack, rows, of_rows, flip=flip)
+            return self._files([names[row] for row in rows.tolist()], of_rows, flip, crop)
+
+        usable = torch.arange(len(names)) if pack is None else pack.readable.nonzero().flatten()
+        generator = torch.Generator().manual_seed(self.seed)
+        train, val = (usable[rows] for rows in split_indices(len(usable), self.val_fraction, generator))
+        val_set = subset(val, crop="center" if self.crop == "random" else self.crop)
+        return subset(train, flip=self.horizontal_flip), val_set, val_set
+
+    def _names(self) -> list[str]:
         require(os.path.isdir(self.folder), f"There is no folder {self.folder}: pass folder= the images' place.")
         names = list_images(self.folder)
         require(bool(names), f"{self.folder} holds no image: put some there ({' '.join(SUFFIXES)}).")
-        labels = self._labels(names) if self._num_classes else None
+        return names
 
-        def subset(rows: Tensor, crop: Crop, flip: bool) -> ImageFiles:
-            paths = [os.path.join(self.folder, names[row]) for row in rows.tolist()]
-            of_rows = None if labels is None else labels[rows]
-            return ImageFiles(
-                paths,
-                of_rows,
-                self.image_size,
-                channels=self.channels,
-                crop=crop,
-                flip=flip,
-                skip_unreadable=self.skip_unreadable,
-            )
-
-        generator = torch.Generator().manual_seed(self.seed)
-        train, val = split_indices(len(names), self.val_fraction, generator)
-        val_set = subset(val, "center" if self.crop == "random" else self.crop, flip=False)
-        return subset(train, self.crop, self.horizontal_flip), val_set, val_set
+    def _files(
+        self, names: list[str], labels: Tensor | None = None, flip: bool = False, crop: Crop | None = None
+    ) -> ImageFiles:
+        return ImageFiles(
+            [os.path.join(self.folder, name) for name in names],
+            labels,
+            self.image_size,
+            channels=self.channels,
+            crop=crop or self.crop,
+            flip=flip,
+            skip_unreadable=self.skip_unreadable,
+        )
 
     @property
     def skipped(self) -> list[str]:
         """The files that this process could not read so far."""
-        loaded = self.__dict__.get("splits", ())
-        return sorted(
-            path
-            for split in set(loaded)
-            if isinstance(split, ImageFiles)
-            for path, unreadable in zip(split.paths, split.unreadable.tolist(), strict=True)
-            if unreadable
-        )
+        return sorted({path for split in self.__dict__.get("splits", ()) for path in split.skipped})
 
     def teardown(self, stage: str) -> None:
         """Count the images that were skipped."""

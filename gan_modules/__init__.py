@@ -15,12 +15,26 @@ if TYPE_CHECKING:
     from gan_modules.cyclegan import CycleGAN
     from gan_modules.dcgan import DCGAN
     from gan_modules.pix2pix import Pix2Pix
+    from gan_modules.stylegan import StyleGAN
+    from gan_modules.stylegan2 import StyleGAN2
     from gan_modules.vanilla import VanillaGAN
     from gan_modules.wgan import WGAN
     from gan_modules.wgan_gp import WGANGP
 
 __version__ = "0.1.0"
-__all__ = ["CGAN", "DCGAN", "GAN", "WGAN", "WGANGP", "CycleGAN", "GANError", "Pix2Pix", "VanillaGAN"]
+__all__ = [
+    "CGAN",
+    "DCGAN",
+    "GAN",
+    "WGAN",
+    "WGANGP",
+    "CycleGAN",
+    "GANError",
+    "Pix2Pix",
+    "StyleGAN",
+    "StyleGAN2",
+    "VanillaGAN",
+]
 
 _HOME = {
     "CGAN": "cgan",
@@ -29,6 +43,8 @@ _HOME = {
     "GAN": "base",
     "GANError": "base",
     "Pix2Pix": "pix2pix",
+    "StyleGAN": "stylegan",
+    "StyleGAN2": "stylegan2",
     "VanillaGAN": "vanilla",
     "WGAN": "wgan",
     "WGANGP": "wgan_gp",

@@ -29,6 +29,7 @@ __all__ = [
     "OptimizerFactory",
     "Pair",
     "Player",
+    "StyleBasedGAN",
     "Terms",
     "TranslationGAN",
     "UnconditionalGAN",
@@ -45,13 +46,13 @@ class Deal:
     Attributes:
         real: Images ``(N, C, H, W)`` or points ``(N, 2)``.
         condition: ``(labels,)`` with labels ``(N,)`` in a conditional game, else ``()``.
-        latents: Noise ``(N, latent_dim)``, the same for all movers.
+        latents: Noise ``(N, latent_dim)``, the same for all movers; `None` where each draws its own.
         fake: The generator's images, when all movers can share them.
     """
 
     real: Tensor
     condition: tuple[Tensor, ...]
-    latents: Tensor
+    latents: Tensor | None = None
     fake: Tensor | None = None
 
 
@@ -139,12 +140,20 @@ class LatentGAN(GAN, ABC):
     def _judge(self, deal: Deal) -> Terms:
         if (fake := deal.fake) is None:
             with torch.no_grad():
-                fake = self.generator(deal.latents, *deal.condition)
+                fake = self.generate(deal)
         return self.discriminator_losses(deal.real, fake.detach(), *deal.condition)
 
     def _deceive(self, deal: Deal) -> Terms:
-        fake = self.generator(deal.latents, *deal.condition) if deal.fake is None else deal.fake
+        fake = self.generate(deal) if deal.fake is None else deal.fake
         return self.generator_losses(fake, *deal.condition)
+
+    def generate(self, deal: Deal) -> Tensor:
+        """The generator's images for a move whose players share none."""
+        return cast(Tensor, self.generator(deal.latents, *deal.condition))
+
+    def synthesize(self, generator: nn.Module, z: Tensor, *labels: Tensor, truncation: float) -> Tensor:
+        """Images from latents ``(N, latent_dim)`` by the given generator, for `sample`."""
+        return cast(Tensor, generator(z * truncation, *labels))
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """Images from latents ``(N, latent_dim)``, by the averaged generator where there is one."""
@@ -169,7 +178,7 @@ class LatentGAN(GAN, ABC):
             labels: Class indices ``(n,)``, or one for all; 0, 1, 2, … in turn where a conditional model is given none.
             z: Latents ``(n, latent_dim)``; drawn where not given.
             seed: Makes the draw repeatable, and the same on every device.
-            truncation: Factor on the latents: below 1 they are drawn to their mean, for less variety.
+            truncation: Factor on the latents, or on the styles: below 1 they are drawn to their mean, for less variety.
             ema: Whether to use the averaged generator, where there is one.
 
         Raises:
@@ -181,32 +190,42 @@ class LatentGAN(GAN, ABC):
         """
         network = self.generator_ema if ema and self.generator_ema is not None else self.generator
         if z is None:
-            # drawn on the CPU: the same seed gives the same latents on every device
-            source = None if seed is None else torch.Generator().manual_seed(seed)
-            z = torch.randn(n, self.latent_dim, generator=source)
+            z = self.latents(n, seed)
         elif z.shape != (n, self.latent_dim):
             raise GANError(f"z has shape {tuple(z.shape)}, but sample({n}) needs ({n}, {self.latent_dim}).")
-        z = z.to(self.device) * truncation
-        if labels is not None and not self.num_classes:
-            raise GANError(f"{type(self).__name__} was trained without classes: leave labels out.")
-        condition = (self._labels(n, labels),) if self.num_classes else ()
+        z = z.to(self.device)
+        condition = self.condition(n, labels)
         was_training = network.training
         network.eval()
         try:
-            parts = zip(*(tensor.split(SAMPLE_CHUNK) for tensor in (z, *condition)), strict=True)
+            parts = zip(*(torch.split(tensor, SAMPLE_CHUNK) for tensor in (z, *condition)), strict=True)
             with eagerly():
-                return torch.cat([network(*part).float() for part in parts])
+                return torch.cat([self.synthesize(network, *part, truncation=truncation).float() for part in parts])
         finally:
             network.train(was_training)
 
-    def _labels(self, n: int, labels: Tensor | Sequence[int] | int | None) -> Tensor:
+    def latents(self, n: int, seed: int | None = None) -> Tensor:
+        """Draw latents ``(n, latent_dim)`` on the CPU: the same seed gives the same ones for every device."""
+        source = None if seed is None else torch.Generator().manual_seed(seed)
+        return torch.randn(n, self.latent_dim, generator=source)
+
+    def condition(self, n: int, labels: Tensor | Sequence[int] | int | None) -> tuple[Tensor, ...]:
+        """What the generator is told beside `n` latents: ``(labels,)`` as `sample` takes them, ``()`` without classes.
+
+        Raises:
+            GANError: If the labels do not fit the model.
+        """
+        if not self.num_classes:
+            if labels is not None:
+                raise GANError(f"{type(self).__name__} was trained without classes: leave labels out.")
+            return ()
         if labels is None:
-            return torch.arange(n, device=self.device) % self.num_classes
+            return (torch.arange(n, device=self.device) % self.num_classes,)
         chosen = torch.as_tensor([labels] * n if isinstance(labels, int) else labels, device=self.device)
         whole = chosen.shape == (n,) and not chosen.is_floating_point()
         if not whole or not 0 <= int(chosen.min()) <= int(chosen.max()) < self.num_classes:
             raise GANError(f"labels must be {n} class indices from 0 to {self.num_classes - 1}.")
-        return chosen
+        return (chosen,)
 
     def predict_step(self, batch: Any, batch_idx: int) -> Tensor:
         """As many samples as the batch has images, of the batch's classes."""
@@ -236,3 +255,68 @@ class ConditionalGAN(LatentGAN, ABC):
     @abstractmethod
     def generator_losses(self, fake: Tensor, labels: Tensor) -> Terms:
         """The generator's terms on the images ``(N, …)`` it has made of the given classes ``(N,)``."""
+
+
+class StyleBasedGAN(LatentGAN, ABC):
+    """A latent game whose generator works in two steps: latents to styles, styles to images (arXiv:1812.04948).
+
+    The generator offers ``mapping(z, labels=None, truncation=1.0, truncation_cutoff=None)``, styles ``(N, L, D)`` for
+    its L layers, and ``synthesis(styles, noise="random")``. Each move draws latents of its own. Samples have constant
+    noise: an image is a function of its latent.
+
+    Args:
+        generator: As above.
+        discriminator: From images, and labels in a conditional game, to logits ``(N, 1)``.
+        style_mixing: Share of the training's batches in which the layers from a random one on get other latents'
+            styles (Sec. 3.1).
+        truncation_cutoff: Layers, counted from the coarsest, that `sample`'s truncation reaches; `None` for all.
+        **options: See `LatentGAN`.
+    """
+
+    def __init__(
+        self,
+        generator: nn.Module,
+        discriminator: nn.Module,
+        *,
+        style_mixing: float,
+        truncation_cutoff: int | None,
+        **options: Any,
+    ) -> None:
+        super().__init__(generator, discriminator, **options)
+        if not 0 <= style_mixing <= 1:
+            raise GANError(f"style_mixing={style_mixing} must be a share of the batches, from 0 to 1.")
+        self.style_mixing = style_mixing
+        self.truncation_cutoff = truncation_cutoff
+
+    def deal(self, batch: Sequence[Tensor], movers: Sequence[str]) -> Sequence[tuple[Deal, float]]:
+        """Reals and labels."""
+        real = batch[0].contiguous(memory_format=torch.channels_last)
+        columns = [tensor.chunk(self.accumulate) for tensor in (real, *batch[1 : 1 + bool(self.num_classes)])]
+        return [
+            (Deal(part, tuple(condition)), len(part) / len(real)) for part, *condition in zip(*columns, strict=True)
+        ]
+
+    def generate(self, deal: Deal) -> Tensor:
+        """Images from latents drawn anew, with mixed styles."""
+        return cast(Tensor, cast(Any, self.generator).synthesis(self.styles(len(deal.real), deal.condition)))
+
+    def styles(self, n: int, condition: tuple[Tensor, ...]) -> Tensor:
+        """Styles ``(n, L, D)`` of latents drawn anew, mixed at one layer for the whole batch or not at all."""
+        mapping = cast(Any, self.generator).mapping
+        styles: Tensor = mapping(torch.randn(n, self.latent_dim, device=self.device), *condition)
+        if torch.rand(()) < self.style_mixing:  # on the CPU, so that nothing waits for the device
+            others = mapping(torch.randn(n, self.latent_dim, device=self.device), *condition)
+            cutoff = int(torch.randint(1, self.mixed_layers, ()))
+            styles = torch.cat([styles[:, :cutoff], others[:, cutoff:]], dim=1)
+        return styles
+
+    @property
+    def mixed_layers(self) -> int:
+        """Layers between which styles are mixed, from the coarsest: all of them."""
+        return int(cast(Any, self.generator).num_ws)
+
+    def synthesize(self, generator: nn.Module, z: Tensor, *labels: Tensor, truncation: float) -> Tensor:
+        """Images from latents, their styles drawn towards the mean style; what is beyond white or black is cut."""
+        network = cast(Any, generator)
+        styles = network.mapping(z, *labels, truncation=truncation, truncation_cutoff=self.truncation_cutoff)
+        return cast(Tensor, network.synthesis(styles, noise="const")).clamp(-1, 1)

@@ -24,11 +24,12 @@ import gan_modules
 from datamodules import DataError, ImageDataModule
 from gan_modules.base import GAN, GameOptions, GANError, TranslationGAN
 from gan_modules.callbacks.pictures import as_image, to_uint8
-from gan_modules.commands import COMMANDS
+from gan_modules.commands import COMMANDS, gather_lists
+from gan_modules.engine.allocator import keep_freed_memory
 from gan_modules.engine.checkpoints import KEY, read_checkpoint
 
 MODELS = {name: cls for name in gan_modules.__all__ if inspect.isclass(cls := getattr(gan_modules, name))}
-DATA = {name: getattr(datamodules, name) for name in datamodules.__all__}
+DATA = {name: cls for name in datamodules.__all__ if inspect.isclass(cls := getattr(datamodules, name))}
 CHOICES = {
     "model": [name for name, cls in MODELS.items() if issubclass(cls, GAN) and not inspect.isabstract(cls)],
     "data": [name for name, cls in DATA.items() if issubclass(cls, ImageDataModule) and not inspect.isabstract(cls)],
@@ -40,12 +41,16 @@ usage: gan-modules COMMAND [arguments]
 Train GANs, each from one readable file, and use what they have learned.
 
 commands:
-  fit        train a model on data
-  validate   score a checkpoint on the validation data
-  test       score a checkpoint on the test data
-  predict    generate as many images as the test data has, to the run's folder
-  sample     generate images from a checkpoint: a grid, or a folder of files
-  translate  turn a folder of images into images of the other side, by a Pix2Pix or CycleGAN checkpoint
+  fit          train a model on data
+  validate     score a checkpoint on the validation data
+  test         score a checkpoint on the test data
+  predict      generate as many images as the test data has, to the run's folder
+  sample       generate images from a checkpoint: a grid, or a folder of files
+  score        FID and its kin, of checkpoints or folders of images, as a table and as records
+  interpolate  move from image to image: a GIF or MP4
+  mix          give images the styles of others, by a StyleGAN or StyleGAN2 checkpoint
+  project      find the styles that make a given image, by the same
+  translate    turn a folder of images into images of the other side, by a Pix2Pix or CycleGAN checkpoint
 
 models:  {" ".join(CHOICES["model"])}
 data:    {" ".join(CHOICES["data"])}
@@ -55,6 +60,8 @@ examples:
   gan-modules fit --model DCGAN --data ImageFolderDataModule --data.folder my_photos --trainer.max_steps 20000
   gan-modules fit --config run/config.yaml --ckpt_path run/checkpoints/last.ckpt      (goes on with an interrupted run)
   gan-modules sample --ckpt_path run/checkpoints/last.ckpt --n 64 --out grid.png
+  gan-modules score --ckpt_path run/checkpoints/last.ckpt --metrics fid kid prdc --n 10000 --seeds 0 1 2
+  gan-modules interpolate --ckpt_path run/checkpoints/last.ckpt --seeds 0-7 --out movie.gif
 
 Each command explains its arguments: gan-modules fit --help. Those of one class: gan-modules fit --model.help DCGAN.
 """
@@ -154,6 +161,7 @@ class CommandLine(LightningCLI):
 def main() -> None:
     """Run the command in `sys.argv`; a mistake of the user's ends in one sentence and status 2."""
     command = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    keep_freed_memory()
     try:
         if command in ("-h", "--help"):
             print(HELP, end="")
@@ -162,7 +170,10 @@ def main() -> None:
         elif command in COMMANDS:
             auto_cli(
                 COMMANDS[command],
-                args=sys.argv[2:],
+                args=gather_lists(
+                    COMMANDS[command],
+                    [re.sub("^--class_idx(?=$|=)", "--labels", word) for word in sys.argv[2:]],  # NVIDIA's name for it
+                ),
                 as_positional=False,
                 prog=f"gan-modules {command}",
                 parser_class=ArgumentParser,

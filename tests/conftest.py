@@ -6,6 +6,9 @@ from lightning.pytorch import Callback, Trainer
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+# the collector of doctests would import all files of this name as one module
+collect_ignore_glob = ["conftest.py", "*/conftest.py"]
+
 torch.set_num_threads(1)  # a second thread costs tiny networks more than it brings
 
 
@@ -68,3 +71,11 @@ def noise_batches() -> Callable[..., list[tuple[Tensor, ...]]]:
         return batches
 
     return make
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _features_of_reals_of_this_session(tmp_path_factory):
+    """What the tests cache stays out of the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GAN_MODULES_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield

@@ -63,7 +63,9 @@ def test_maths_and_networks_know_no_lightning(folder):
 
 
 def test_maths_and_networks_know_nothing_above_them():
-    above = [f"gan_modules.{name}" for name in ("base", "engine", "callbacks", "metrics", "commands", "cli")] + ["datamodules"]
+    above = [f"gan_modules.{name}" for name in ("base", "engine", "callbacks", "metrics", "commands", "cli")] + [
+        "datamodules"
+    ]
     assert importers("gan_modules/functional", [*above, "gan_modules.networks"]) == []
     assert importers("gan_modules/networks", above) == []
 
@@ -78,11 +80,12 @@ def test_the_command_line_alone_sees_both():
     assert all(name == "gan_modules/cli.py" or name.startswith("gan_modules/commands/") for name in seeing)
 
 
-def test_callbacks_and_engine_know_no_variant():
+def test_what_variants_share_knows_none_of_them():
     names = [name for classes in variant_classes().values() for name in classes]
     variants = [f"gan_modules.{path.stem}" for path in VARIANTS] + [f"gan_modules.{name}" for name in names]
     assert importers("gan_modules/callbacks", variants) == []
     assert importers("gan_modules/engine", variants) == []
+    assert importers("gan_modules/tools", variants) == []
 
 
 def test_no_variant_subclasses_another():

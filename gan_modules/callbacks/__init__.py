@@ -1,9 +1,12 @@
-"""Lightning callbacks that look at a GAN through `sample` or `translate` and the batches alone."""
+"""Lightning callbacks that look at a GAN through `sample` or `translate`, the batches and, the doctor, its players."""
 
+from gan_modules.callbacks.complaints import Limits
+from gan_modules.callbacks.diagnose import Diagnose
 from gan_modules.callbacks.fid import FID
 from gan_modules.callbacks.pair_scores import PairScores
 from gan_modules.callbacks.sample_grid import SampleGrid
+from gan_modules.callbacks.scores import Scores
 from gan_modules.callbacks.translation_fid import TranslationFID
 from gan_modules.callbacks.translation_grid import TranslationGrid
 
-__all__ = ["FID", "PairScores", "SampleGrid", "TranslationFID", "TranslationGrid"]
+__all__ = ["FID", "Diagnose", "Limits", "PairScores", "SampleGrid", "Scores", "TranslationFID", "TranslationGrid"]

@@ -10,16 +10,13 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.utils import make_grid
 
+from gan_modules.functional.pixels import to_uint8 as to_uint8
+
 CELL = 32  # the least height and width of an image in a grid, in pixels
 CANVAS = 512  # height and width of a scatter, in pixels
 DOT = 5  # width of a point in a scatter, in pixels
 OPACITY = 0.4  # of one point; where many overlap, the colour deepens
 GREY, BLUE = (0.55, 0.55, 0.55), (0.0, 0.25, 0.85)
-
-
-def to_uint8(images: Tensor) -> Tensor:
-    """Round images from [-1, 1] to uint8; the exact inverse of the datamodules' scaling."""
-    return ((images.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
 
 
 def as_image(picture: Tensor) -> Image.Image:
@@ -28,16 +25,26 @@ def as_image(picture: Tensor) -> Image.Image:
     return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
 
 
-def image_grid(images: Tensor, nrow: int | None = None) -> Tensor:
+def visible(images: Tensor) -> Tensor:
+    """Images ``(N, C, H, W)`` in [-1, 1] as uint8 grey or RGB: of other channels the first three, or the first."""
+    return to_uint8(images)[:, : 3 if images.shape[1] >= 3 else 1]
+
+
+def enlarge(images: Tensor, cell: int = CELL) -> Tensor:
+    """Images ``(N, C, H, W)``, each pixel repeated as often as it takes to be at least `cell` pixels high and wide."""
+    factor = math.ceil(cell / min(images.shape[-2:]))
+    return images.repeat_interleave(factor, dim=-2).repeat_interleave(factor, dim=-1)
+
+
+def image_grid(images: Tensor, nrow: int | None = None, cell: int = CELL) -> Tensor:
     """Images ``(N, C, H, W)`` in [-1, 1] side by side, tiny ones enlarged, as an RGB picture.
 
     Args:
-        images: Images with one or three channels; of others the first three, or the first, are shown.
+        images: Images; see `visible`.
         nrow: Images in a row; by default as many as make a square.
+        cell: The least height and width of an image, in pixels.
     """
-    images = to_uint8(images)[:, : 3 if images.shape[1] >= 3 else 1]
-    factor = math.ceil(CELL / min(images.shape[-2:]))
-    images = images.repeat_interleave(factor, dim=-2).repeat_interleave(factor, dim=-1)
+    images = enlarge(visible(images), cell)
     grid: Tensor = make_grid(images, nrow=nrow or math.ceil(math.sqrt(len(images))), pad_value=255)
     return grid
 

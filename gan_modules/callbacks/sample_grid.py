@@ -10,7 +10,8 @@ from torch import Tensor
 from gan_modules.base import GANError
 from gan_modules.callbacks.pictures import image_grid, scatter
 from gan_modules.callbacks.publishing import publish
-from gan_modules.callbacks.sampling import Sampler, as_sampler, reals
+from gan_modules.callbacks.sampling import as_sampler, reals
+from gan_modules.scoring.generation import Sampler
 
 
 class SampleGrid(Callback):

@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, cast
+from typing import cast
 
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
 from gan_modules.base import GANError
-
-
-class Sampler(Protocol):
-    """A model that makes images from noise; `gan_modules.base` holds the real ones."""
-
-    image_shape: tuple[int, ...]
-    num_classes: int
-
-    def sample(self, n: int, *, labels: Tensor | None = None, seed: int | None = None) -> Tensor:
-        """Samples ``(n, *image_shape)`` in [-1, 1]."""
+from gan_modules.scoring.generation import Sampler
 
 
 def as_sampler(model: LightningModule, asker: str) -> Sampler:

@@ -6,13 +6,24 @@ from pathlib import Path
 
 import torch
 
-from gan_modules.base import GAN, GANError
+from gan_modules.base import GAN, GANError, LatentGAN
+from gan_modules.stylegan2 import StyleGAN2
 
 
 def load_model(ckpt_path: Path, device: str) -> GAN:
-    """The model, on a device that has been seen to be there."""
+    """The model, on a device that has been seen to be there; a ``.pkl`` is read as NVIDIA's StyleGAN2-ADA writes it."""
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:  # AssertionError: torch was built without it
         raise GANError(f"There is no device '{device}' here: pass --device cpu.") from error
+    if ckpt_path.suffix.lower() == ".pkl":
+        return StyleGAN2.from_nvidia(ckpt_path).to(device)
     return GAN.load_from_checkpoint(ckpt_path, map_location=device)
+
+
+def load_latent_model(ckpt_path: Path, device: str) -> LatentGAN:
+    """The same, known to make images from noise."""
+    model = load_model(ckpt_path, device)
+    if not isinstance(model, LatentGAN):
+        raise GANError(f"'{ckpt_path}' holds a {type(model).__name__}, which does not make images from noise.")
+    return model

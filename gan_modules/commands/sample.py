@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 
-from tqdm import tqdm
+import torch
 
-from gan_modules.base import GANError, LatentGAN
+from gan_modules.base import SAMPLE_CHUNK, GANError
 from gan_modules.callbacks.pictures import as_image, image_grid, scatter, to_uint8
-from gan_modules.commands.checkpoint import load_model
+from gan_modules.commands.checkpoint import load_latent_model
+from gan_modules.commands.numbers import Numbers, parse_numbers
+from gan_modules.tools.drawing import paint, seed_condition, seed_latents
 
 
 def sample(
@@ -17,6 +20,7 @@ def sample(
     out: Path = Path("samples.png"),
     labels: int | list[int] | None = None,
     seed: int | None = 0,
+    seeds: Numbers | None = None,
     truncation: float = 1.0,
     ema: bool = True,
     device: str = "cpu",
@@ -25,29 +29,36 @@ def sample(
 
     Args:
         ckpt_path: The checkpoint; it names its own class.
-        n: How many images.
+        n: How many images, drawn together from one seed.
         out: A PNG file for a grid, or a folder for single images.
-        labels: Class of all images, or a list of n classes; by default all classes in turn.
-        seed: Makes the images repeatable.
-        truncation: Factor on the latents; below 1 for less variety.
+        labels: Class of all images, or a list with one for each; by default all classes in turn, or seed modulo
+            classes with --seeds. --class_idx is the same.
+        seed: Makes the n images repeatable.
+        seeds: In place of n and seed: one image for each, as 0-35 or 1,5,8-11, whatever the others.
+        truncation: Below 1 for less variety: factor on the latents; towards the mean w in the style line.
         ema: Whether to use the averaged generator, where there is one.
         device: Where to compute: cpu, cuda, mps.
     """
+    chosen = None if seeds is None else parse_numbers("seeds", seeds)
     if n < 1:
         raise GANError(f"n={n} must be at least 1: it is the number of images.")
-    model = load_model(ckpt_path, device)
-    if not isinstance(model, LatentGAN):
-        raise GANError(f"'{ckpt_path}' holds a {type(model).__name__}, which does not make images from noise.")
-    images = model.sample(n, labels=labels, seed=seed, truncation=truncation, ema=ema).cpu()
-    if out.suffix.lower() == ".png":
-        out.parent.mkdir(parents=True, exist_ok=True)
-        points = len(model.image_shape) == 1
-        as_image(scatter(images, images) if points else image_grid(images)).save(out)
-        print(f"{n} samples: {out}")
-        return
-    if len(model.image_shape) == 1:
+    model = load_latent_model(ckpt_path, device)
+    points, single = len(model.image_shape) == 1, out.suffix.lower() == ".png"
+    if points and not single:
         raise GANError(f"{type(model).__name__} was trained on points, which make one picture: let --out end in .png.")
-    out.mkdir(parents=True, exist_ok=True)
-    for index, image in enumerate(tqdm(to_uint8(images), unit="image")):
-        as_image(image).save(out / f"{index:06d}.png")
-    print(f"{n} samples: {out}/")
+    if chosen is None:
+        z, condition, at_once = model.latents(n, seed), model.condition(n, labels), SAMPLE_CHUNK
+        names = [f"{index:06d}" for index in range(n)]
+    else:
+        z, condition, at_once = seed_latents(model, chosen), seed_condition(model, chosen, labels), 1
+        names = [f"seed{number:06d}" for number in chosen]
+    batches = (images.cpu() for images in paint(model, z, condition, at_once, truncation, ema))
+    if single:
+        images = torch.cat(list(batches))
+        out.parent.mkdir(parents=True, exist_ok=True)
+        as_image(scatter(images, images) if points else image_grid(images)).save(out)
+    else:
+        out.mkdir(parents=True, exist_ok=True)
+        for name, image in zip(names, chain.from_iterable(map(to_uint8, batches)), strict=True):
+            as_image(image).save(out / f"{name}.png")
+    print(f"{len(z)} samples: {out}{'' if single else '/'}")

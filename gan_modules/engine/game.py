@@ -2,8 +2,9 @@
 
 A *round* is a list of *turns*. Each turn takes one fresh batch of real images, and one or more players move on it: a
 player's move is one optimizer step on its own objective. DCGAN's round is one turn, in which the discriminator and
-then the generator move; WGAN's is five turns, of which the last also moves the generator. Lightning hands
-``training_step`` one batch, so each call is one turn, while ``trainer.global_step`` counts rounds.
+then the generator move; WGAN's is five turns, of which the last also moves the generator; StyleGAN2's is one turn with
+up to four moves, since each player has a regularizer that is due every few rounds. Lightning hands ``training_step``
+one batch, so each call is one turn, while ``trainer.global_step`` counts rounds.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from gan_modules.engine.agreement import check_agreement
 from gan_modules.engine.averages import MovingAverages
 from gan_modules.engine.checkpoints import KEY, CheckpointFiles, class_path, hyper_parameters
 from gan_modules.engine.compiling import compile_networks
@@ -106,7 +108,10 @@ class GAN(Loadable, ABC):
 
     @abstractmethod
     def turns(self, round: int) -> Sequence[Sequence[str]]:
-        """The given round (0 is the first) as turns, each on one fresh batch and naming who moves on it, in order."""
+        """The given round (0 is the first) as turns, each on one fresh batch and naming the moves on it, in order.
+
+        A move goes by its player's name, or by ``player/objective`` for one of the player's further objectives.
+        """
 
     @abstractmethod
     def deal(self, batch: Sequence[Tensor], movers: Sequence[str]) -> Sequence[tuple[Any, float]]:
@@ -114,6 +119,10 @@ class GAN(Loadable, ABC):
 
     def on_moved(self, name: str) -> None:
         """Called after each move of the player `name`: a paper that constrains weights does it here."""
+
+    def measured(self) -> dict[str, float]:
+        """What the loggers are told besides the losses: the state of controllers and schedules, by name."""
+        return {}
 
     # ---- The round -----------------------------------------------------------------------------------------------
 
@@ -146,17 +155,19 @@ class GAN(Loadable, ABC):
         closing = turn + 1 == len(turns)
         parts = self.deal(batch, movers)
         self.images_seen += len(batch[0]) * self.trainer.world_size
-        for name in movers:
-            self._move(name, parts, counted=closing and name == movers[-1])
+        for move in movers:
+            self._move(move, parts, counted=closing and move == movers[-1])
         self._turns_taken = 0 if closing else turn + 1
         if closing:
             self._close_round()
         # The loggers' x-axis is this counter, by batches; let it be the index of the round (the loop now adds one).
         self.trainer.fit_loop.epoch_loop._batches_that_stepped = max(self.trainer.global_step - 1, 0)
 
-    def _move(self, name: str, parts: Sequence[tuple[Any, float]], counted: bool) -> None:
+    def _move(self, move: str, parts: Sequence[tuple[Any, float]], counted: bool) -> None:
         """One optimizer step of one player, with the gradient of the whole batch over all processes."""
+        name = move.partition("/")[0]
         player = self._players[name]
+        objective = player.objective_of(move)
         for parameter in self._trainable[name]:
             parameter.grad = None
         total: Terms = {}
@@ -165,10 +176,10 @@ class GAN(Loadable, ABC):
         with self._scalers.of(name):
             with self._only_moving(name), unsynchronised():
                 for part, share in parts:
-                    terms = weighted(player.objective(part), share)
+                    terms = weighted(objective(part), share)
                     self._steps.backward(reduce(add, terms.values()))
                     total = added(total, terms)
-            self._ledger.enter(Move(self.trainer.global_step, name, total))
+            self._ledger.enter(Move(self.trainer.global_step, move, total))
             if self._alone_on_cpu:
                 self._ledger.check()  # looking costs nothing here
             elif self._ledger.full:
@@ -232,8 +243,9 @@ class GAN(Loadable, ABC):
         losses = self._ledger.latest(self._mean)
         # on the CPU, where the progress bar looks at them after every batch without waiting for the device
         self.log_dict({name: torch.tensor(loss) for name, loss in losses.items()}, prog_bar=True, logger=False)
+        values = losses | {"images_seen": self.images_seen} | self.measured()
         for logger in self.trainer.loggers:
-            logger.log_metrics(losses | {"images_seen": self.images_seen}, step=self.trainer.global_step - 1)
+            logger.log_metrics(values, step=self.trainer.global_step - 1)
 
     # ---- Before, between and after ---------------------------------------------------------------------------------
 
@@ -258,25 +270,13 @@ class GAN(Loadable, ABC):
                 network.register_forward_pre_hook(in_own_precision)
         if self._compile and stage == "fit":
             compile_networks(self._networks(), self._compile, strategy.root_device)
-        data = getattr(self.trainer, "datamodule", None)
-        shape = getattr(data, "image_shape", self.image_shape)
-        if tuple(shape) != self.image_shape:
-            raise GANError(
-                f"{type(self).__name__} was built for image_shape={self.image_shape}, but {type(data).__name__} gives "
-                f"{tuple(shape)}: pass image_shape={tuple(shape)} to the model, or choose another size for the data."
-            )
-        classes = getattr(data, "num_classes", self.num_classes)
-        if self.num_classes and classes != self.num_classes:
-            remedy = f"pass num_classes={classes} to the model" if classes else "choose data with labels"
-            raise GANError(
-                f"{type(self).__name__} was built for num_classes={self.num_classes}, but {type(data).__name__} has "
-                f"{classes or 'no labels'}: {remedy}."
-            )
+        check_agreement(self, getattr(self.trainer, "datamodule", None))
 
     def _networks(self) -> Iterator[nn.Module]:
-        """What is called to compute: containers of networks are not."""
+        """What is called to compute with parameters: containers of networks are not, nor augmentations."""
         for child in self.children():
-            yield from child.children() if isinstance(child, nn.ModuleDict | nn.ModuleList) else (child,)
+            if any(True for _ in child.parameters()):
+                yield from child.children() if isinstance(child, nn.ModuleDict | nn.ModuleList) else (child,)
 
     def configure_model(self) -> None:
         """Spread the networks over the processes of a `ModelParallelStrategy`."""

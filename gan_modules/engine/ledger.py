@@ -26,11 +26,16 @@ def added(total: Terms, terms: Terms) -> Terms:
 
 
 class Move(NamedTuple):
-    """One move's detached terms."""
+    """One move's detached terms; its name is its player's, or ``player/objective``."""
 
     round: int
-    player: str
+    name: str
     terms: Terms
+
+    @property
+    def player(self) -> str:
+        """Who moved."""
+        return self.name.partition("/")[0]
 
 
 class Ledger:
@@ -43,7 +48,7 @@ class Ledger:
     def enter(self, move: Move) -> None:
         """Add a move's terms, without looking at them."""
         self._unchecked.append(move)
-        self._latest[move.player] = move
+        self._latest[move.name] = move
 
     @property
     def full(self) -> bool:
@@ -74,7 +79,7 @@ class Ledger:
                 )
 
     def state_dict(self) -> dict[str, Any]:
-        """Each player's newest move, which may be logged after the run went on, as plain values."""
+        """The newest move of each name, which may be logged after the run went on, as plain values."""
         return {
             name: (move.round, {term: value.item() for term, value in move.terms.items()})
             for name, move in self._latest.items()
@@ -87,10 +92,15 @@ class Ledger:
             self._latest[name] = Move(round, name, terms)
 
     def latest(self, mean: Callable[[Tensor], Tensor] = lambda values: values) -> dict[str, float]:
-        """Each player's newest terms and their sum, as ``player/term`` and ``player/loss``; see `check` for `mean`."""
+        """Each player's newest terms and the main ones' sum, as ``player/term`` and ``player/loss``.
+
+        Args:
+            mean: See `check`.
+        """
         named: dict[str, Tensor] = {}
-        for player, move in self._latest.items():
-            named[f"{player}/loss"] = torch.stack(list(move.terms.values())).sum()
-            if len(move.terms) > 1:
-                named |= {f"{player}/{term}": value for term, value in move.terms.items()}
+        for move in self._latest.values():
+            if main := move.name == move.player:
+                named[f"{move.player}/loss"] = torch.stack(list(move.terms.values())).sum()
+            if len(move.terms) > 1 or not main:
+                named |= {f"{move.player}/{term}": value for term, value in move.terms.items()}
         return dict(zip(named, mean(torch.stack(list(named.values()))).tolist(), strict=True))  # one wait for all

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal, TypedDict
 
@@ -38,14 +38,31 @@ class Player:
         objective: From what a turn deals to the named terms of the loss.
         optimizer: From the list of parameters to their optimizer.
         schedule: From rounds played to the factor on the learning rate.
+        further: Other objectives by name, each minimised in moves of its own with the same optimizer: a regularizer
+            that is not due in every round. The move of the player "critic" on its "penalty" is "critic/penalty".
     """
 
     network: nn.Module
     objective: Callable[[Any], Terms]
     optimizer: OptimizerFactory
     schedule: Callable[[int], float] | None = None
+    further: Mapping[str, Callable[[Any], Terms]] = field(default_factory=dict)
+
+    def objective_of(self, move: str) -> Callable[[Any], Terms]:
+        """What is minimised in the move of that name."""
+        _, _, further = move.partition("/")
+        return self.further[further] if further else self.objective
 
 
-def adam(lr: float, betas: tuple[float, float]) -> OptimizerFactory:
-    """Adam (arXiv:1412.6980), fused, still to be given its parameters."""
-    return partial(torch.optim.Adam, lr=lr, betas=(float(betas[0]), float(betas[1])), fused=True)
+def adam(lr: float, betas: tuple[float, float], every: int = 0) -> OptimizerFactory:
+    """Adam (arXiv:1412.6980), fused, still to be given its parameters.
+
+    Args:
+        lr: Learning rate.
+        betas: Decay rates.
+        every: Rounds from one further move of the player to the next, whose steps both are then lowered for, so that
+            k + 1 steps go as far as k would (arXiv:1912.04958, App. B); 0 where there are none.
+    """
+    share = every / (every + 1) if every else 1.0
+    beta1, beta2 = (float(beta) ** share for beta in betas)
+    return partial(torch.optim.Adam, lr=lr * share, betas=(beta1, beta2), fused=True)

@@ -12,7 +12,7 @@ from gan_modules.functional.losses import (
     wasserstein_d,
     wasserstein_g,
 )
-from gan_modules.functional.regularizers import gradient_penalty, r1, r2
+from gan_modules.functional.regularizers import gradient_penalty, path_lengths, r1, r2
 
 __all__ = [
     "gradient_penalty",
@@ -24,6 +24,7 @@ __all__ = [
     "minimax_d",
     "minimax_g",
     "non_saturating_g",
+    "path_lengths",
     "r1",
     "r2",
     "regularizers",

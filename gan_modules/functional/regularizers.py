@@ -1,4 +1,4 @@
-"""Penalties on the discriminator's gradient with respect to its input, unweighted.
+"""Penalties on the discriminator's gradient with respect to its input, unweighted, and the generator's path lengths.
 
 A discriminator here is any callable `(samples, *condition) -> logits`; `condition` (labels, input images) is
 handed on and not differentiated. Several logits a sample, as of a patch discriminator, are summed before the
@@ -7,6 +7,7 @@ respect to the discriminator's parameters, for which compiled networks run uncom
 discriminator with BatchNorm mixes the samples of a batch and so has no gradient per sample.
 """
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -58,6 +59,25 @@ def r1(discriminator: Callable[..., Tensor], real: Tensor, *condition: Tensor) -
 def r2(discriminator: Callable[..., Tensor], fake: Tensor, *condition: Tensor) -> Tensor:
     """Return ½·E‖∇D(G(z))‖² over fake samples (N, ...), for the paper's γ to weigh (1801.04406, Eq. 10)."""
     return 0.5 * _input_gradient(discriminator, fake, condition).square().sum(1).mean()
+
+
+def path_lengths(images: Tensor, ws: Tensor, noise: Tensor | None = None) -> Tensor:
+    """Return ‖∂(G(w)·y)/∂w‖₂ (N,) for random images y, as root mean square over the layers (1912.04958, Eq. 4).
+
+    It is itself differentiable. The noise that enters the paper's y is divided by √(H·W), so that the length does not
+    depend on the resolution.
+
+    Args:
+        images: Images (N, C, H, W), computed from `ws` with their graph.
+        ws: Styles (N, L, D), one for each of L layers.
+        noise: Directions of the images' shape; drawn from a standard normal where not given.
+    """
+    noise = torch.randn_like(images) if noise is None else noise
+    directed = (images * noise).sum() / math.sqrt(images.shape[-2] * images.shape[-1])
+    gradient: Tensor = torch.autograd.grad(directed, ws, create_graph=True)[0]
+    # vector_norm has the subgradient 0 at 0, where the square root of a mean has NaN.
+    length: Tensor = torch.linalg.vector_norm(at_least_float32(gradient).flatten(1), dim=1)
+    return length / math.sqrt(ws.shape[1])
 
 
 def _input_gradient(discriminator: Callable[..., Tensor], samples: Tensor, condition: tuple[Tensor, ...]) -> Tensor:

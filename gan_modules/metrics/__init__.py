@@ -1,6 +1,44 @@
-"""What a score is made of: feature extractors, and measures of samples."""
+"""What a score is made of: feature networks, and metrics of samples."""
 
-from gan_modules.metrics.features import Classifier, ClassifierFeatures, DigitFeatures
-from gan_modules.metrics.modes import ModeCoverage, mode_coverage
+from gan_modules.functional.modes import Modes, mode_coverage
+from gan_modules.metrics.base import FeatureMetric, FeatureSetMetric
+from gan_modules.metrics.classes import InceptionScore, StackedModes
+from gan_modules.metrics.classifier import Classifier, ClassifierFeatures, DigitFeatures
+from gan_modules.metrics.distances import FrechetDistance, KernelDistance, MemorizationInformedDistance
+from gan_modules.metrics.features import ClassifyingNetwork, FeatureNetwork, ModuleFeatures
+from gan_modules.metrics.inception import InceptionFeatures
+from gan_modules.metrics.lpips import LPIPSFeatures
+from gan_modules.metrics.modes import ModeCoverage
+from gan_modules.metrics.neighbours import DensityCoverage, DuplicateRate, PrecisionRecall
+from gan_modules.metrics.networks import feature_network
+from gan_modules.metrics.transformers import CLIPFeatures, DINOv2Features
+from gan_modules.metrics.variety import PerceptualDiversity, PerceptualPathLength
 
-__all__ = ["Classifier", "ClassifierFeatures", "DigitFeatures", "ModeCoverage", "mode_coverage"]
+__all__ = [
+    "CLIPFeatures",
+    "Classifier",
+    "ClassifierFeatures",
+    "ClassifyingNetwork",
+    "DINOv2Features",
+    "DensityCoverage",
+    "DigitFeatures",
+    "DuplicateRate",
+    "FeatureMetric",
+    "FeatureNetwork",
+    "FeatureSetMetric",
+    "FrechetDistance",
+    "InceptionFeatures",
+    "InceptionScore",
+    "KernelDistance",
+    "LPIPSFeatures",
+    "MemorizationInformedDistance",
+    "ModeCoverage",
+    "Modes",
+    "ModuleFeatures",
+    "PerceptualDiversity",
+    "PerceptualPathLength",
+    "PrecisionRecall",
+    "StackedModes",
+    "feature_network",
+    "mode_coverage",
+]

@@ -1,163 +1,119 @@
-"""Features of images from small classifiers, for Frechet distances in seconds and without a download."""
+"""What every feature network shares: it is frozen, named, and says how images reach it."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from itertools import pairwise
-from pathlib import Path
-from typing import Self
+import hashlib
+from abc import ABC, abstractmethod
+from functools import cached_property
+from typing import Self, cast
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.nn import functional as F
-from torchvision.transforms.functional import rgb_to_grayscale
 
 from gan_modules.base import GANError
 
 
-class Classifier(nn.Module):
-    """A small convnet: a 3×3 convolution, batch norm, ReLU and pooling per width, then features, then logits.
+class FeatureNetwork(nn.Module, ABC):
+    """A frozen network from images to features, in evaluation mode for ever.
 
-    Args:
-        channels: Channels of the images.
-        image_size: Height and width of the images.
-        num_classes: Classes to tell apart.
-        widths: Channels of each convolution; every one halves height and width.
-        num_features: Length of the penultimate layer.
+    Attributes:
+        name: Names the scores, as in ``fd_digits``.
+        num_features: Length of an image's features.
+        resizer: How images reach the network's size; part of a score's protocol, since scores differ by it.
+        sha256: Hash of the weights: of their file, where they have one.
     """
 
-    def __init__(
-        self,
-        channels: int,
-        image_size: int,
-        num_classes: int,
-        widths: Sequence[int] = (32, 64, 64),
-        num_features: int = 64,
-    ) -> None:
-        super().__init__()
-        sizes = pairwise((channels, *widths))
-        self.blocks = nn.Sequential(
-            *(
-                nn.Sequential(nn.Conv2d(i, o, 3, padding=1), nn.BatchNorm2d(o), nn.ReLU(), nn.MaxPool2d(2))
-                for i, o in sizes
-            )
-        )
-        self.project = nn.Linear(widths[-1] * (image_size // 2 ** len(widths)) ** 2, num_features)
-        self.classify = nn.Linear(num_features, num_classes)
+    name: str
+    num_features: int
+    resizer: str
 
-    def features(self, images: Tensor) -> Tensor:
-        """The penultimate layer, ``(N, num_features)``, of images ``(N, C, H, W)`` in [-1, 1]."""
-        return F.relu(self.project(self.blocks(images).flatten(1)))
+    @abstractmethod
+    def features(self, pixels: Tensor) -> Tensor:
+        """Features ``(N, num_features)`` of float pixels ``(N, C, H, W)`` in [0, 255], differentiable in them."""
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits ``(N, num_classes)`` of images ``(N, C, H, W)`` in [-1, 1]."""
-        logits: Tensor = self.classify(self.features(images))
-        return logits
+        """Features ``(N, num_features)`` of images ``(N, C, H, W)``: uint8, or float in [-1, 1], rounded to uint8."""
+        with torch.autocast(images.device.type, enabled=False):
+            return self.features(eight_bits(images)).float()
 
-    def save(self, path: str | Path, name: str, image_size: int) -> None:
-        """Write the weights to a safetensors file that `ClassifierFeatures` reads."""
-        about = json.dumps({"name": name, "image_size": image_size})  # one entry: safetensors shuffles several
-        tensors = {key: tensor.contiguous() for key, tensor in self.state_dict().items()}
-        save_file(tensors, path, metadata={"classifier": about})
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of the weights, by name, kind, shape and bytes."""
+        digest = hashlib.sha256()
+        for key, tensor in sorted(self.state_dict().items()):
+            digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
 
-
-class ClassifierFeatures(nn.Module):
-    """The penultimate layer of a trained `Classifier`, frozen, as a feature network of Frechet distances.
-
-    Images may be of any size and have one or three channels: they become greyscale or RGB, whichever the
-    classifier was trained on, and are resized to its size (bilinear; antialiased when shrunk, since no published
-    score is at stake and aliasing would hide what generators do to fine detail).
-
-    Args:
-        weights: Safetensors file that ``examples/train_classifier.py`` wrote; every size is read from it.
-        name: Names the score, as in ``val/fd_digits``; by default the name in the file.
-
-    Raises:
-        GANError: If the file is missing, damaged or of something else.
-    """
-
-    def __init__(self, weights: str | Path, name: str | None = None) -> None:
-        super().__init__()
-        state, metadata = _read(Path(weights))
-        try:
-            about = json.loads(metadata["classifier"])
-            self.image_size: int = about["image_size"]
-            self.name: str = name or about["name"]
-            kernels = [state[key] for key in sorted(state) if state[key].ndim == 4]
-            num_classes, self.num_features = state["classify.weight"].shape
-            with torch.device("meta"):  # no random initialisation, which would move the global generator
-                self.network = Classifier(
-                    channels=kernels[0].shape[1],
-                    image_size=self.image_size,
-                    num_classes=num_classes,
-                    widths=[len(kernel) for kernel in kernels],
-                    num_features=self.num_features,
-                )
-            self.network.load_state_dict(state, assign=True)
-        except (KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
-            raise GANError(
-                f"{weights} holds no classifier that ClassifierFeatures knows: write one with "
-                f"examples/train_classifier.py."
-            ) from error
-        self.channels = kernels[0].shape[1]
-        self.requires_grad_(False)
-        self.train(False)
+    def freeze(self) -> None:
+        """Call it at the end of ``__init__``: no gradients reach the weights."""
+        self.requires_grad_(False).train(False)
 
     def train(self, mode: bool = True) -> Self:
         """Stay in evaluation mode: features of an image must not depend on its batch."""
         return super().train(False)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Features ``(N, num_features)`` of images ``(N, C, H, W)``: uint8, or float in [-1, 1]."""
-        return self.network.features(self._fit(images))
 
-    def classify(self, images: Tensor) -> Tensor:
-        """Logits ``(N, num_classes)`` of images ``(N, C, H, W)``: uint8, or float in [-1, 1]."""
-        logits: Tensor = self.network(self._fit(images))
-        return logits
+class ClassifyingNetwork(FeatureNetwork, ABC):
+    """A feature network whose features lead on to classes.
 
-    def _fit(self, images: Tensor) -> Tensor:
-        """The images as the classifier was trained on them."""
-        if images.dtype == torch.uint8:
-            images = images.float() / 127.5 - 1
-        channels = images.shape[1]
-        if channels == 3 and self.channels == 1:
-            images = rgb_to_grayscale(images)
-        elif channels == 1 and self.channels == 3:
-            images = images.expand(-1, 3, -1, -1)
-        elif channels != self.channels:
-            raise GANError(
-                f"The images have {channels} channels, but the feature network '{self.name}' sees {self.channels}: "
-                f"convert them to grey or RGB."
-            )
-        size = (self.image_size, self.image_size)
-        if images.shape[-2:] != size:
-            images = F.interpolate(images, size, mode="bilinear", align_corners=False, antialias=True)
-        return images
-
-
-class DigitFeatures(ClassifierFeatures):
-    """The bundled 64 features of handwritten digits, 1×16×16, whose score is ``fd_digits``.
-
-    Trained on scikit-learn's digits by ``examples/train_classifier.py``.
-
-    >>> DigitFeatures()(torch.zeros(2, 1, 28, 28)).shape
-    torch.Size([2, 64])
+    Attributes:
+        num_classes: Classes it tells apart.
     """
 
-    def __init__(self) -> None:
-        super().__init__(Path(__file__).with_name("digits.safetensors"))
+    num_classes: int
+
+    @abstractmethod
+    def logits(self, features: Tensor) -> Tensor:
+        """Logits ``(N, num_classes)`` of features ``(N, num_features)``: both in one pass over the images."""
+
+    def classify(self, images: Tensor) -> Tensor:
+        """Logits ``(N, num_classes)`` of images ``(N, C, H, W)``: uint8, or float in [-1, 1], rounded to uint8."""
+        return self.logits(self(images))
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and metadata of a safetensors file."""
-    if not path.is_file():
-        raise GANError(f"There are no feature weights at {path}: write some with examples/train_classifier.py.")
-    try:
-        with safe_open(path, framework="pt") as file:
-            return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
-    except SafetensorError as error:
-        raise GANError(f"{path} is no whole safetensors file ({error}): copy or train it again.") from error
+class ModuleFeatures(FeatureNetwork):
+    """Any module from uint8 images ``(N, C, H, W)`` to features ``(N, num_features)``, as a feature network.
+
+    Args:
+        module: The module, with attributes `num_features` and, at will, `name` and `resizer`.
+
+    Raises:
+        GANError: If it does not say its number of features.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        if not isinstance(getattr(module, "num_features", None), int):
+            raise GANError(f"The feature network {type(module).__name__} must say its num_features, an int.")
+        self.module = module
+        self.name = str(getattr(module, "name", type(module).__name__.lower()))
+        self.num_features = cast(int, module.num_features)
+        self.resizer = str(getattr(module, "resizer", "its own"))
+        self.freeze()
+
+    def features(self, pixels: Tensor) -> Tensor:
+        """What the module makes of the pixels, rounded to bytes."""
+        features: Tensor = self.module(pixels.round().to(torch.uint8))
+        return features
+
+
+def eight_bits(images: Tensor) -> Tensor:
+    """What a file of 8 bits holds of images: uint8, or float in [-1, 1]; as floats from 0 to 255."""
+    if images.dtype == torch.uint8:
+        return images.float()
+    return ((images.float() + 1) * 127.5).round().clamp(0, 255)
+
+
+def as_rgb(pixels: Tensor, name: str) -> Tensor:
+    """Grey images repeated to three channels, RGB as it is.
+
+    Raises:
+        GANError: If they have neither one channel nor three.
+    """
+    if pixels.shape[1] not in (1, 3):
+        raise GANError(
+            f"The images have {pixels.shape[1]} channels, but the feature network '{name}' sees grey or RGB: give "
+            f"one of your own."
+        )
+    return pixels.expand(-1, 3, -1, -1)

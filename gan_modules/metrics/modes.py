@@ -1,47 +1,57 @@
-"""How many modes of a known mixture the samples reach: the oldest test of mode collapse."""
+"""Modes of a mixture in the plane, counted over processes."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
+from torchmetrics import Metric
 
-FAIR_SHARE = 0.1  # the part of its even share that a mode must receive to count as covered
-
-
-class ModeCoverage(NamedTuple):
-    """What `mode_coverage` finds.
-
-    Attributes:
-        modes: Modes that the samples cover, 0 to K.
-        share: Share of all samples that lie close to a mode, 0 to 1.
-    """
-
-    modes: int
-    share: float
+from gan_modules.base import GANError
+from gan_modules.functional.modes import close_to_modes, found_modes
 
 
-def mode_coverage(points: Tensor, centres: Tensor, std: float, within: float = 3.0) -> ModeCoverage:
-    """Covered modes of a mixture of K equal, equally likely Gaussians, and the share of good samples.
-
-    A sample is close to a mode when that is its nearest one and lies at most `within` standard deviations
-    away; a mode is covered when a tenth of its even share, N / (10 K) samples, is close to it. After VEEGAN
-    (arXiv:1705.07761, section 4), which counts a mode from its first sample.
+class ModeCoverage(Metric):
+    """Modes covered, share of good samples, KL to the even mixture; see `functional.modes.mode_coverage`.
 
     Args:
-        points: Samples, ``(N, D)``.
         centres: Means of the modes, ``(K, D)``.
         std: Standard deviation of each mode along each axis.
         within: Largest distance of a close sample, in standard deviations.
 
-    >>> mode_coverage(torch.zeros(8, 2), torch.tensor([[0.0, 0.0], [1.0, 1.0]]), std=0.1)
-    ModeCoverage(modes=1, share=1.0)
+    >>> metric = ModeCoverage(torch.tensor([[0.0, 0.0], [1.0, 1.0]]), std=0.1)
+    >>> metric.update(torch.zeros(8, 2), real=False)
+    >>> metric.compute()
+    {'modes': tensor(1.), 'mode_share': tensor(1.), 'mode_kl': tensor(0.6931)}
     """
-    # the matrix product that cdist prefers cancels digits where clusters are far apart
-    distances = torch.cdist(points, centres, compute_mode="donot_use_mm_for_euclid_dist")
-    distance, nearest = distances.min(dim=1)
-    close = distance <= within * std
-    counts = torch.bincount(nearest[close], minlength=len(centres))
-    covered = counts >= FAIR_SHARE * len(points) / len(centres)
-    return ModeCoverage(int(covered.sum()), float(close.double().mean()))
+
+    names = ("modes", "mode_share", "mode_kl")
+    is_differentiable = False
+    full_state_update = False
+    centres: Tensor
+    counts: Tensor
+    samples: Tensor
+
+    def __init__(self, centres: Tensor, std: float, within: float = 3.0) -> None:
+        super().__init__()
+        self.register_buffer("centres", centres)
+        self.std = std
+        self.within = within
+        self.add_state("counts", torch.zeros(len(centres), dtype=torch.long), dist_reduce_fx="sum")
+        self.add_state("samples", torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
+
+    def update(self, points: Tensor, real: bool) -> None:
+        """Take in samples ``(N, D)``; reals do not matter."""
+        if not real:
+            self.counts = self.counts + close_to_modes(points.to(self.device), self.centres, self.std, self.within)
+            self.samples = self.samples + len(points)
+
+    def compute(self) -> dict[str, Tensor]:
+        """The three by name, over all processes.
+
+        Raises:
+            GANError: If there are no samples.
+        """
+        if not self.samples:
+            raise GANError("ModeCoverage cannot score: there are no samples.")
+        found = found_modes(self.counts, int(self.samples))
+        return {name: torch.tensor(float(value)) for name, value in zip(self.names, found, strict=True)}

@@ -5,6 +5,8 @@ from gan_modules.networks.mlp import MLPDiscriminator, MLPGenerator
 from gan_modules.networks.patchgan import PatchGAN, PixelGAN
 from gan_modules.networks.resnet import ResNetDiscriminator, ResNetGenerator
 from gan_modules.networks.resnet_translation import ResNetTranslator
+from gan_modules.networks.stylegan import StyleGANDiscriminator, StyleGANGenerator
+from gan_modules.networks.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
 from gan_modules.networks.translation import Translator, build_patchgan, build_translator
 from gan_modules.networks.unet import UNet
 
@@ -18,6 +20,10 @@ __all__ = [
     "ResNetDiscriminator",
     "ResNetGenerator",
     "ResNetTranslator",
+    "StyleGAN2Discriminator",
+    "StyleGAN2Generator",
+    "StyleGANDiscriminator",
+    "StyleGANGenerator",
     "Translator",
     "UNet",
     "build_patchgan",

@@ -49,6 +49,7 @@ def test_two_processes_score_and_draw_as_one(tmp_path):
     alone = Trainer(
         accelerator="cpu",
         logger=False,
+        default_root_dir=tmp_path / "alone",
         enable_progress_bar=False,
         callbacks=FID(DigitFeatures(), num_samples=500),
     )

@@ -15,6 +15,7 @@ ARGUMENTS = {
     "FashionMNISTDataModule": {"image_size": 64},
     "CIFAR10DataModule": {"seed": 3},
     "CelebADataModule": {"batch_size": 5},
+    "StackedMNISTDataModule": {"source": "digits", "num_samples": 500},
     "PairedImagesDataModule": {"folder": "a", "target_folder": "b", "load_size": (300, 280), "direction": "BtoA"},
     "StreamingDataModule": {"folder": "s3://bucket/faces", "image_size": 32, "num_classes": 2},
     "UnpairedImagesDataModule": {"dataset": "maps", "target_size": (32, 48), "target_channels": 1},

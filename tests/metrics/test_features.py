@@ -59,7 +59,7 @@ def test_what_is_saved_is_what_is_loaded_and_no_random_number_is_drawn(tmp_path)
     assert torch.equal(torch.get_rng_state(), random_state)
     assert (features.name, features.num_features) == ("own", 7)
     assert ClassifierFeatures(tmp_path / "own.safetensors", name="mine").name == "mine"
-    images = torch.rand(4, 3, 12, 12) * 2 - 1
+    images = torch.randint(256, (4, 3, 12, 12)) / 127.5 - 1
     torch.testing.assert_close(features.classify(images), network(images))
     grey = images[:, :1]
     torch.testing.assert_close(features(grey), network.features(torch.cat([grey] * 3, dim=1)))

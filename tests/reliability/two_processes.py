@@ -13,7 +13,7 @@ from lightning.pytorch.strategies import ModelParallelStrategy
 from torch.distributed.tensor import DTensor
 
 from datamodules import DigitsDataModule, ToyDataModule
-from gan_modules import CGAN, DCGAN, WGAN, WGANGP, GANError, VanillaGAN
+from gan_modules import CGAN, DCGAN, WGAN, WGANGP, GANError, StyleGAN, StyleGAN2, VanillaGAN
 from gan_modules.functional import regularizers
 
 torch.set_num_threads(1)
@@ -97,6 +97,8 @@ def every_variant(folder):
         DCGAN(base_channels=4, **options),
         WGAN(base_channels=4, n_critic=2, **options),
         WGANGP(base_channels=4, n_critic=2, **options),
+        StyleGAN(channel_max=4, style_dim=4, **options),
+        StyleGAN2(channel_max=4, style_dim=4, ada_target=0.6, **options),
     ]
     found = {}
     for game in games:

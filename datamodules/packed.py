@@ -1,0 +1,132 @@
+"""Images decoded and resized once, then mapped from one file: batches at the speed of memory."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import shutil
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from .base import Batch, BatchedDataset, DataError, _as_is
+from .image_files import ImageFiles
+
+WRITE = 64  # images at a time
+
+
+@dataclass(frozen=True)
+class Pack:
+    """A file of images.
+
+    Attributes:
+        path: Its place.
+        shape: ``(N, C, H, W)`` of its pixels, uint8.
+        readable: Which of the N files could be read ``(N,)`` bool; the pixels of others belong to a neighbour.
+        skipped: The files that could not.
+    """
+
+    path: str
+    shape: tuple[int, ...]
+    readable: Tensor
+    skipped: list[str]
+
+
+class PackedImages(BatchedDataset):
+    """Some images ``(N, C, H, W)`` uint8 of a pack, and labels ``(N,)`` where given.
+
+    Args:
+        pack: Their file.
+        rows: Which images of it these are ``(N,)``.
+        labels: Class indices ``(N,)`` int64, or None.
+        flip: Whether to mirror every second image, at random.
+    """
+
+    def __init__(self, pack: Pack, rows: Tensor, labels: Tensor | None, *, flip: bool = False) -> None:
+        self.pack = pack
+        self.rows = rows
+        self.labels = labels
+        self.flip = flip
+        self.skipped = pack.skipped
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitems__(self, indices: list[int]) -> Batch:
+        images = self.pixels[self.rows[indices]]
+        if self.flip:
+            mirrored = torch.rand(len(images)) < 0.5
+            images[mirrored] = images[mirrored].flip(-1)
+        return (images,) if self.labels is None else (images, self.labels[indices])
+
+    @cached_property
+    def pixels(self) -> Tensor:
+        """All images of the pack, which the system brings into memory as they are looked at."""
+        size = math.prod(self.pack.shape)
+        return torch.from_file(self.pack.path, size=size, dtype=torch.uint8).view(self.pack.shape)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but the mapping: a process that is sent the set maps the file anew."""
+        return {name: value for name, value in self.__dict__.items() if name != "pixels"}
+
+
+def pack_images(files: ImageFiles, folder: str, num_workers: int) -> Pack:
+    """The pack of the images in a folder, which is written unless it is there.
+
+    Its name depends on the images' names, sizes in bytes and times of change, and on how they are cut. It holds the
+    pixels and then a byte a file that tells whether it could be read, and takes its name when it is whole.
+
+    Args:
+        files: The images, not mirrored and not cut at random.
+        folder: Where packs are kept; made if missing.
+        num_workers: Processes that decode.
+
+    Raises:
+        DataError: If the folder has no room or cannot be written, or an image cannot be read and is not to be skipped.
+    """
+    path = os.path.join(folder, f"{_key(files)}.images")
+    if not os.path.exists(path):
+        _write(files, path, num_workers)
+    count = len(files)
+    with open(path, "rb") as file:
+        file.seek(-count, os.SEEK_END)
+        readable = torch.frombuffer(bytearray(file.read()), dtype=torch.bool)
+    skipped = [files.paths[row] for row in readable.logical_not().nonzero().flatten().tolist()]
+    return Pack(path, (count, files.channels, *files.size), readable, skipped)
+
+
+def _key(files: ImageFiles) -> str:
+    found = [(path, stat.st_size, stat.st_mtime_ns) for path in files.paths for stat in [os.stat(path)]]
+    whole = json.dumps([found, files.size, files.channels, files.crop, files.skip_unreadable])
+    return hashlib.sha256(whole.encode()).hexdigest()[:16]
+
+
+def _write(files: ImageFiles, path: str, num_workers: int) -> None:
+    folder = os.path.dirname(path)
+    needed = len(files) * (files.channels * math.prod(files.size) + 1)
+    remedy = f"they take {needed / 2**20:.0f} MiB, free some or name another folder by pack="
+    partial = f"{path}.{os.getpid()}"
+    # its own source of the workers' seeds: nothing is drawn from the training's noise
+    loader = DataLoader(files, WRITE, num_workers=num_workers, collate_fn=_as_is, generator=torch.Generator())
+    try:
+        os.makedirs(folder, exist_ok=True)
+        if shutil.disk_usage(folder).free < needed:
+            raise OSError("too little room")
+        with open(partial, "wb") as file, tqdm(total=len(files), desc="Packing", unit=" images") as bar:
+            for images, *_ in loader:
+                file.write(images.numpy().tobytes())
+                bar.update(len(images))
+            file.write((~files.unreadable).numpy().tobytes())
+        os.replace(partial, path)
+    except OSError as error:
+        raise DataError(f"Cannot write the packed images to {folder} ({error}): {remedy}.") from error
+    finally:
+        if os.path.exists(partial):
+            os.remove(partial)

@@ -1,0 +1,123 @@
+"""One table of how fast this library is, beside loops written by hand, other libraries and torchvision.
+
+    python -m examples.benchmarks.run                            # everything that the results do not have yet
+    python -m examples.benchmarks.run dcgan torchgan --quick     # these two anew, roughly
+    python -m examples.benchmarks.run --list
+
+Each comparison runs its sides in processes of their own, in turn, on the same networks, batches and settings; most of
+them twice, with memory that is freed given back to the system, and kept, alike on all sides. What is measured goes to
+table.json in the folder of the results at once, so that a run that is broken off goes on where it was; README.md beside
+it is made from that file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import partial
+from importlib.metadata import distributions, version
+from pathlib import Path
+
+import torch
+
+from examples.benchmarks import pairs, peers, starting
+from examples.benchmarks.pairs import Measured, middle
+from examples.benchmarks.table import KEPT, SECTIONS, START_UP, Section, page
+
+PACKAGES = ("torch", "torchvision", "lightning", "numpy", "pillow")
+
+
+def main() -> None:
+    known = [name for section in SECTIONS for name in section.finds] + [START_UP]
+    arguments = parse(known)
+    os.environ[peers.FOLDER] = str(arguments.peers.resolve())
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    path = arguments.out / "table.json"
+    table = json.loads(path.read_text()) if path.exists() else {}
+    for name in arguments.names or known:
+        section = next((section for section in SECTIONS if name in section.finds), None)
+        for key, measure in measurements(name, section, arguments).items():
+            if key in table and not arguments.names:
+                continue
+            if section is not None and section.of_peers and not arguments.peers.is_dir():
+                said(key, f"left out: there is no {arguments.peers}, see {peers.__file__}", "\n")
+                continue
+            measured = measure(said=partial(said, key))
+            command = shlex.join(["python", "-m", "examples.benchmarks.run", *sys.argv[1:]])
+            table[key] = vars(measured) | {"command": command, "setting": setting(arguments)}
+            path.write_text(json.dumps(table, indent=1) + "\n")
+            (arguments.out / "README.md").write_text(page(table))
+            figures = (f"{side} {middle(taken)[0]:.4g} s" for side, taken in measured.seconds.items())
+            said(key, ", ".join(figures), "\n")
+
+
+def parse(known: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="comparisons to make anew; default: all still missing")
+    parser.add_argument("--pairs", type=int, default=9, help="blocks of rounds that each side plays")
+    parser.add_argument("--seconds", type=float, default=1.0, help="about how long a block lasts")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="that torch uses on each side")
+    parser.add_argument("--peers", type=Path, default="build/peers", help="where the other libraries are installed")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results", help="folder of the results")
+    parser.add_argument("--quick", action="store_true", help="three pairs of short blocks: a try, not a measurement")
+    parser.add_argument("--list", action="store_true", help="name the comparisons and stop")
+    arguments = parser.parse_args()
+    if arguments.list:
+        print("\n".join(known))
+        sys.exit()
+    if unknown := [name for name in arguments.names if name not in known]:
+        parser.error(f"there is no {unknown[0]}; there are {' '.join(known)}")
+    if arguments.quick:
+        arguments.pairs, arguments.seconds = 3, 0.3
+    return arguments
+
+
+def measurements(
+    name: str, section: Section | None, arguments: argparse.Namespace
+) -> dict[str, Callable[..., Measured]]:
+    """What there is to be measured under a name, by the keys of the results."""
+    if section is None:
+        return {START_UP: partial(start_up, min(arguments.pairs, 5))}
+    settings = {"pairs": arguments.pairs, "seconds": arguments.seconds, "threads": arguments.threads}
+    return {
+        f"{name}, {memory}": partial(pairs.measure, section.finds[name], keep=memory == KEPT, **settings)
+        for memory in section.memory
+    }
+
+
+def start_up(runs: int, said: Callable[[str], None]) -> Measured:
+    """See `starting`."""
+    said(f"{runs + 1} runs of each command")
+    done = subprocess.run([sys.executable, starting.__file__, str(runs)], stdout=subprocess.PIPE, check=True)
+    return Measured(**json.loads(done.stdout))
+
+
+def setting(arguments: argparse.Namespace) -> str:
+    """The machine and the versions."""
+    if torch.cuda.is_available():
+        device = torch.cuda.get_device_name()
+    else:
+        with open("/proc/cpuinfo") as lines:
+            device = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "a CPU")
+    libraries = {name: version(name) for name in PACKAGES}
+    libraries |= {found.name: found.version for found in distributions(path=[str(arguments.peers)])}
+    listed = ", ".join(f"{name} {number}" for name, number in libraries.items())
+    return (
+        f"{device}, {os.cpu_count()} cores, {arguments.threads} threads, {' '.join(platform.libc_ver())}, "
+        f"Python {platform.python_version()}, {listed}"
+    )
+
+
+def said(key: str, what: str, end: str = "") -> None:
+    """Show how far it is, on one line."""
+    print(f"\r\033[K{key}: {what}", end=end, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""``gan-modules interpolate``: a movie from seed to seed, by a checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gan_modules.callbacks.pictures import image_grid
+from gan_modules.commands.checkpoint import load_latent_model
+from gan_modules.commands.numbers import Numbers, parse_numbers
+from gan_modules.tools import interpolate as interpolation
+from gan_modules.tools import save_movie
+from gan_modules.tools.interpolation import Space
+from gan_modules.tools.movies import check_movie
+
+CELL = 128  # the least height and width of an image in a movie, in pixels
+
+
+def interpolate(
+    ckpt_path: Path,
+    seeds: Numbers = "0-7",
+    out: Path = Path("interpolation.gif"),
+    steps: int = 30,
+    cells: int = 1,
+    space: Space | None = None,
+    labels: int | list[int] | None = None,
+    fps: int = 25,
+    truncation: float = 1.0,
+    ema: bool = True,
+    device: str = "cpu",
+) -> None:
+    """Make a movie that moves from seed to seed and from the last to the first, for ever.
+
+    Args:
+        ckpt_path: The checkpoint; it names its own class.
+        seeds: Where the movie comes by, as 0-7 or 1,5,8-11.
+        out: A file in .gif, or in .mp4 (which needs PyAV: the extra video).
+        steps: Frames from one seed to the next.
+        cells: Images that move side by side, each from seed to seed of its equal share.
+        space: Arcs in z, or lines in w; by default w where the model has one.
+        labels: Class of all images, or a list with one for each seed; by default each cell has its own. In w one
+            may lead to another. --class_idx is the same.
+        fps: Frames a second.
+        truncation: Below 1 for less variety: factor on the latents; towards the mean w in the style line.
+        ema: Whether to use the averaged generator, where there is one.
+        device: Where to compute: cpu, cuda, mps.
+    """
+    chosen = parse_numbers("seeds", seeds)
+    check_movie(out, fps)
+    model = load_latent_model(ckpt_path, device)
+    frames = interpolation(
+        model, chosen, steps=steps, cells=cells, space=space, labels=labels, truncation=truncation, ema=ema
+    )
+    grey = slice(1 if model.image_shape[0] in (1, 2) else 3)  # a grey GIF keeps all its greys
+    save_movie((image_grid(images, cell=CELL)[grey] for images in frames), out, fps)
+    print(f"{len(chosen) // cells * steps} frames: {out}")

@@ -1,0 +1,67 @@
+"""Reading the weights of feature networks, from files that may be anything."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from gan_modules.base import GANError
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def downloaded(url: str, owner: str, name: str | None = None) -> Path:
+    """A published file in torch.hub's folder, downloaded where it is not there yet.
+
+    Args:
+        url: Where the file is published.
+        owner: Class of the feature network, for the message.
+        name: The file's name in the folder; by default the URL's last part.
+
+    Raises:
+        GANError: If it cannot be downloaded.
+    """
+    path = Path(torch.hub.get_dir()) / "checkpoints" / (name or url.rpartition("/")[2])
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            torch.hub.download_url_to_file(url, str(path), progress=False)
+        except OSError as error:
+            raise GANError(
+                f"The weights of {owner} could not be downloaded ({error}): put {url} into {path.parent} as "
+                f"{path.name}, or pass the file's path as weights=..."
+            ) from error
+    return path
+
+
+def read_weights(path: Path, expected: str) -> dict[str, Tensor]:
+    """The tensors of a safetensors file, or of one that ``torch.save`` wrote; nothing in it is executed.
+
+    Args:
+        path: The file.
+        expected: What it should be, for the messages.
+
+    Raises:
+        GANError: If the file is missing, damaged or holds more than tensors.
+    """
+    if not path.is_file():
+        raise GANError(f"There is no file {path}: weights=... should name {expected}.")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError, SafetensorError) as error:
+        raise GANError(f"{path} is no whole file of weights: replace it by {expected}.") from error
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise GANError(f"{path} holds other weights than {expected}.")
+    return state

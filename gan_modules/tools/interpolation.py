@@ -1,0 +1,81 @@
+"""Movies through latent space: from seed to seed and back to the first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from gan_modules.base import GANError, LatentGAN, StyleBasedGAN
+from gan_modules.functional.latents import closed_path, slerp
+from gan_modules.tools.drawing import seed_latents
+from gan_modules.tools.styles import style_based, to_images, to_styles
+
+Space = Literal["z", "w"]
+Stop = tuple[Tensor, tuple[Tensor, ...]]  # latents (cells, latent_dim) and their condition
+
+
+def interpolate(
+    model: LatentGAN,
+    seeds: Sequence[int],
+    *,
+    steps: int = 30,
+    cells: int = 1,
+    space: Space | None = None,
+    labels: Tensor | Sequence[int] | int | None = None,
+    truncation: float = 1.0,
+    ema: bool = True,
+) -> Iterator[Tensor]:
+    """Move from seed to seed and from the last to the first, in one or several cells at once.
+
+    Yields frames ``(cells, C, H, W)`` in [-1, 1], ``len(seeds) / cells * steps`` of them, made as they are asked for.
+
+    Args:
+        model: The model.
+        seeds: The seeds, those of the first cell first: an equal share, of at least two, for each cell.
+        steps: Frames from one seed to the next.
+        cells: Images that move side by side.
+        space: Along arcs in z, or along lines in w (arXiv:1812.04948), which style-based models alone have and
+            prefer. In w the way leads from class to class as well.
+        labels: Class indices ``(len(seeds),)``, or one for all; by default each cell has its own.
+        truncation: See `LatentGAN.sample`.
+        ema: Whether to use the averaged generator, where there is one.
+
+    Raises:
+        GANError: At once, if the seeds cannot be shared out or the model has no such space, classes or images.
+    """
+    if len(model.image_shape) == 1:
+        raise GANError(f"{type(model).__name__} was trained on points, and interpolate moves images: see sample.")
+    if steps < 1 or cells < 1:
+        raise GANError(f"steps={steps} and cells={cells} must be at least 1.")
+    keys, rest = divmod(len(seeds), cells)
+    if rest or keys < 2:
+        raise GANError(f"{len(seeds)} seeds cannot move {cells} cells: each needs as many, and at least two.")
+    if space is None:
+        space = "w" if isinstance(model, StyleBasedGAN) else "z"
+    if labels is None and model.num_classes:
+        labels = [cell % model.num_classes for cell in range(cells) for _ in range(keys)]
+    z = seed_latents(model, seeds).view(cells, keys, -1)
+    condition = [part.view(cells, keys) for part in model.condition(len(seeds), labels)]
+    stops = [(z[:, key], tuple(part[:, key] for part in condition)) for key in range(keys)]
+    if space == "w":
+        frames = _in_w(style_based(model, "A way in w"), stops, steps, truncation, ema)
+    else:
+        if any((part != part[:, :1]).any() for part in condition):
+            raise GANError("A way in z stays in one class: give all seeds of a cell the same, or move in w.")
+        frames = _in_z(model, stops, steps, truncation, ema)
+    return iter(tqdm(frames, total=keys * steps, unit="frame"))
+
+
+def _in_w(model: StyleBasedGAN, stops: Sequence[Stop], steps: int, truncation: float, ema: bool) -> Iterator[Tensor]:
+    keys = [to_styles(model, z, condition, truncation, ema) for z, condition in stops]
+    return (to_images(model, ws, ema) for ws in closed_path(keys, steps, torch.lerp))
+
+
+def _in_z(model: LatentGAN, stops: Sequence[Stop], steps: int, truncation: float, ema: bool) -> Iterator[Tensor]:
+    path = closed_path([z for z, _ in stops], steps, slerp)
+    labels = next(iter(stops[0][1]), None)
+    return (model.sample(len(z), z=z, labels=labels, truncation=truncation, ema=ema) for z in path)

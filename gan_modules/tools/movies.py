@@ -1,0 +1,77 @@
+"""Pictures in motion: GIF by Pillow, MP4 by PyAV."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib.util import find_spec
+from pathlib import Path
+
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+from gan_modules.base import GANError
+from gan_modules.callbacks.pictures import as_image
+
+QUALITY = "18"  # x264's constant rate factor: hardly to be told from the original
+
+
+def check_movie(path: Path, fps: int) -> None:
+    """Refuse a movie that `save_movie` could not write, before its pictures are made.
+
+    Raises:
+        GANError: If the suffix is neither .gif nor .mp4, PyAV is missing, or there are no pictures a second.
+    """
+    if path.suffix.lower() not in (".gif", ".mp4"):
+        raise GANError(f"'{path}' is no name for a movie: let it end in .gif or .mp4.")
+    if path.suffix.lower() == ".mp4" and find_spec("av") is None:
+        raise GANError("Writing MP4 needs PyAV: pip install 'gan-modules[video]', or let the name end in .gif.")
+    if not 1 <= fps <= 100:
+        raise GANError(f"fps={fps} must be from 1 to 100: it is the pictures a second.")
+
+
+def save_movie(frames: Iterable[Tensor], path: str | Path, fps: int = 25) -> None:
+    """Write pictures uint8 ``(C, H, W)``, grey or RGB, one after the other, as they come.
+
+    A GIF repeats for ever and has 256 colours a picture; it counts in hundredths of a second, to which the duration
+    of a picture is rounded. An MP4 is H.264, of even height and width (a last row or column is doubled).
+
+    Args:
+        frames: Pictures of one size.
+        path: Where to; a name in .gif or .mp4.
+        fps: Pictures a second, 1 to 100.
+
+    Raises:
+        GANError: See `check_movie`.
+    """
+    path = Path(path)
+    check_movie(path, fps)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix.lower() == ".mp4":
+        return _save_mp4(frames, path, fps)
+    first, *rest = (_in_256_colours(as_image(frame)) for frame in frames)
+    first.save(path, save_all=True, append_images=rest, duration=10 * round(100 / fps), loop=0)
+    return None
+
+
+def _in_256_colours(image: Image.Image) -> Image.Image:
+    return image if image.mode == "L" else image.quantize(256)
+
+
+def _save_mp4(frames: Iterable[Tensor], path: Path, fps: int) -> None:
+    import av
+    from av.video.reformatter import Colorspace
+
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("libx264", rate=fps, options={"crf": QUALITY})
+        stream.pix_fmt = "yuv420p"  # the one kind that all players know
+        stream.codec_context.colorspace = Colorspace.ITU709  # said, since players guess by size
+        for index, frame in enumerate(frames):
+            height, width = frame.shape[-2:]
+            even = F.pad(frame[None].float(), (0, width % 2, 0, height % 2), mode="replicate")[0].to(frame.dtype)
+            if index == 0:
+                stream.height, stream.width = even.shape[-2:]
+            pixels = even.expand(3, -1, -1).permute(1, 2, 0).contiguous().cpu().numpy()
+            picture = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            file.mux(stream.encode(picture.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709)))
+        file.mux(stream.encode())

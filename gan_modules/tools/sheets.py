@@ -1,0 +1,42 @@
+"""Pictures with words: sheets of images under their sources' names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from gan_modules.callbacks.pictures import as_image, enlarge, visible
+
+GAP = 2  # between images, in pixels
+STRIP = 14  # height of a line of words, in pixels
+CELL = 96  # the least height and width of an image in a sheet, in pixels
+
+
+def sheet(cells: Sequence[Sequence[Tensor | None]], columns: Sequence[str], rows: Sequence[str]) -> Image.Image:
+    """Lay images out as a table, an RGB picture.
+
+    Args:
+        cells: Rows of images ``(C, H, W)`` in [-1, 1], all of one shape; None leaves a place free.
+        columns: Words above each column.
+        rows: Words to the left of each row.
+    """
+    pictures = [
+        [None if image is None else as_image(enlarge(visible(image[None]), CELL)[0]) for image in row] for row in cells
+    ]
+    width, height = next(picture.size for row in pictures for picture in row if picture)
+    pen = ImageDraw.Draw(Image.new("RGB", (1, 1)))
+    margin = GAP + int(max((pen.multiline_textbbox((0, 0), words)[2] for words in rows), default=0)) + 2 * GAP
+    size = margin + len(columns) * (width + GAP), STRIP + GAP + len(rows) * (height + GAP)
+    canvas = Image.new("RGB", size, "white")
+    pen = ImageDraw.Draw(canvas)
+    for x, words in enumerate(columns):
+        pen.text((margin + x * (width + GAP), GAP), words, fill="black")
+    for y, (row, words) in enumerate(zip(pictures, rows, strict=True)):
+        top = STRIP + GAP + y * (height + GAP)
+        pen.multiline_text((GAP, top), words, fill="black")
+        for x, picture in enumerate(row):
+            if picture:
+                canvas.paste(picture, (margin + x * (width + GAP), top))
+    return canvas

@@ -1,0 +1,279 @@
+"""Scores from the command line, of real checkpoints, folders and archives, against figures worked out here."""
+
+import io
+import re
+import statistics
+import sys
+import zipfile
+from contextlib import redirect_stderr, redirect_stdout
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from datamodules import DigitsDataModule
+from gan_modules import GAN
+from gan_modules.cli import main
+from gan_modules.commands.images import DataPart, ImagePlace
+from gan_modules.functional.pixels import to_uint8
+from gan_modules.metrics import DigitFeatures
+from gan_modules.scoring import score
+from gan_modules.scoring.record import read
+
+QUIET = ["--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false", "--trainer.accelerator=cpu"]
+
+
+def gan_modules(*words, cwd):
+    """Status, output and complaints of the command line, in this process."""
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.chdir(cwd)
+        patch.setattr(sys, "argv", ["gan-modules", *map(str, words)])
+        try:
+            main()
+            status = 0
+        except SystemExit as end:
+            status = end.code
+    return status, out.getvalue(), err.getvalue()
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """Two runs of a DCGAN on digits, each with its best and last checkpoint; real digits as files and archive."""
+    home = tmp_path_factory.mktemp("home")
+    fid = '{"class_path": "FID", "init_args": {"feature": {"class_path": "gan_modules.metrics.DigitFeatures"}}}'
+    last = '{"class_path": "ModelCheckpoint", "init_args": {"save_last": true, "save_on_train_epoch_end": true}}'
+    best = '{"class_path": "ModelCheckpoint", "init_args": {"filename": "best", "monitor": "val/fd_digits"}}'
+    for seed in (0, 1):
+        logger = f'{{"class_path": "CSVLogger", "init_args": {{"save_dir": "runs", "name": "s{seed}"}}}}'
+        status, _, said = gan_modules(
+            *("fit", "--model=DCGAN", "--model.base_channels=2", "--data=DigitsDataModule", "--data.batch_size=256"),
+            *("--trainer.max_epochs=2", f"--seed_everything={seed}", f"--trainer.logger={logger}", *QUIET),
+            *(f"--trainer.callbacks=[{fid}, {last}, {best}]",),
+            cwd=home,
+        )
+        assert status == 0, said
+    real, labels = DigitsDataModule().splits[1].tensors
+    (home / "real").mkdir()
+    (home / "classes").mkdir()
+    with zipfile.ZipFile(home / "real.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for i, (image, label) in enumerate(zip(real, labels, strict=True)):
+            path = home / "real" / f"{i:04d}.png"
+            Image.fromarray(image[0].numpy()).save(path)
+            archive.write(path, f"digits/{label}/{i:04d}.png")
+        archive.writestr("__MACOSX/digits/._0001.png", b"no image")
+        archive.writestr("notes.txt", b"no image")
+    return home
+
+
+def rows(text):
+    """A printed table: names of the columns, and cells by label."""
+    header, *lines = [line for line in text.split("\n\n")[1].splitlines() if line]
+    cells = {re.split(r"\s{2,}", line)[0]: re.split(r"\s{2,}", line)[1:] for line in lines}
+    return header.split(), cells
+
+
+DIGITS = ("--features", "digits")
+
+
+def test_checkpoints_of_two_runs_by_three_seeds(home, tmp_path):
+    words = ("score", "--ckpt_path", "runs/s0", "runs/s1", *DIGITS, "--n", 200, "--seeds", 0, 1, 2, "--floor", "true")
+    status, out, err = gan_modules(*words, "--metrics", "fid", "prdc", "--out", tmp_path / "all.jsonl", cwd=home)
+    assert status == 0, err
+    assert "200 images against 359 of DigitsDataModule val; features: digits" in out
+    columns, cells = rows(out)
+    names = ["fd_digits", "precision_digits", "recall_digits", "density_digits", "coverage_digits"]
+    assert columns == names
+    labels = [label for label in cells if label.startswith("runs")]
+    assert [label.rpartition(",")[0] for label in labels] == [
+        f"runs/s{seed}/version_0/{name}" for seed in (0, 1) for name in ("best", "last")
+    ]
+    assert labels[1].endswith(f"last, {2 * (1438 // 256)} rounds")
+    assert list(cells)[4:] == ["DigitsDataModule train", "best, 2 runs", "last, 2 runs"]
+
+    records = read(tmp_path / "all.jsonl")
+    assert len(records) == 5 * 3 * len(names)
+    real, means = DigitsDataModule().splits[1].tensors[0], []
+    for seed in (0, 1):
+        path = home / f"runs/s{seed}/version_0/checkpoints/last.ckpt"
+        model = GAN.load_from_checkpoint(path)
+        by_seed = [score(model, real, ["fid"], "digits", n=200, seed=s)[0].value for s in (0, 1, 2)]
+        assert len(set(by_seed)) == 3
+        of_path = [record for record in records if record.fakes == f"runs/s{seed}/version_0/checkpoints/last.ckpt"]
+        values = [record.value for record in of_path if record.metric == "fd_digits"]
+        assert values == pytest.approx(by_seed)
+        assert {record.round for record in of_path} == {10}
+        assert {record.images_seen for record in of_path} == {2560}
+        mean, deviation = statistics.fmean(by_seed), statistics.stdev(by_seed)
+        assert cells[labels[2 * seed + 1]][0] == f"{mean:.4g} ± {deviation:.2g}"
+        means.append(mean)
+    assert cells["last, 2 runs"][0] == f"{statistics.fmean(means):.4g} ± {statistics.stdev(means):.2g}"
+
+    train = DigitsDataModule().splits[0].tensors[0]
+    floor = [record for record in records if record.fakes == "DigitsDataModule train"]
+    for s in (0, 1, 2):
+        chosen = train[torch.randperm(len(train), generator=torch.Generator().manual_seed(s))[:200]]
+        expected = score(chosen, real, ["fid"], "digits")[0].value
+        assert next(r.value for r in floor if r.seed == s and r.metric == "fd_digits") == pytest.approx(expected)
+        assert expected < min(means)
+
+
+def test_records_go_to_the_runs_folder_and_grow(home):
+    words = ("score", "--ckpt_path", "runs/s1/version_0/checkpoints/last.ckpt", *DIGITS, "--truncation", 0.5)
+    file = home / "runs" / "s1" / "version_0" / "scores.jsonl"
+    trained = len(read(file))  # what FID wrote
+    for times in (1, 2):
+        status, out, err = gan_modules(*words, "--ema", "false", cwd=home)
+        assert status == 0, err
+        assert "1 records: runs/s1/version_0/scores.jsonl" in out
+        records = read(file)
+        assert len(records) == trained + times
+        assert (records[-1].truncation, records[-1].weights, records[-1].n_fake) == (0.5, "raw", 359)
+
+
+def test_folder_and_archive_hold_the_same_images(home, tmp_path):
+    model = GAN.load_from_checkpoint(home / "runs/s0/version_0/checkpoints/last.ckpt")
+    fakes = to_uint8(model.sample(250, seed=5))
+    for i, image in enumerate(fakes):
+        (tmp_path / "fakes").mkdir(exist_ok=True)
+        Image.fromarray(image[0].numpy()).save(tmp_path / "fakes" / f"{i}.png")
+    expected = score(fakes, DigitsDataModule().splits[1].tensors[0], ["fid", "pr"], "digits")
+    common = ("score", "--fake", tmp_path / "fakes", *DIGITS, "--metrics", "fid", "pr", "--out")
+    sources = (("--real", "real"), ("--real", "real.zip"), ("--data", "DigitsDataModule"))
+    for i, reals in enumerate(sources):
+        status, _, err = gan_modules(*common, tmp_path / f"{i}.jsonl", *reals, cwd=home)
+        assert status == 0, err
+        found = read(tmp_path / f"{i}.jsonl")
+        assert [one.value for one in found] == pytest.approx([one.value for one in expected], rel=1e-9)
+        assert {one.reals_digest for one in found} == {expected[0].reals_digest}
+        assert (found[0].n_real, found[0].n_fake, found[0].seed, found[0].weights) == (359, 250, None, None)
+    status, _, err = gan_modules(*common, tmp_path / "n.jsonl", "--n", 100, "--real", "real", "--seeds=[3]", cwd=home)
+    assert status == 0, err
+    chosen = sorted(str(i) for i in range(250))  # names in their order
+    picked = torch.randperm(250, generator=torch.Generator().manual_seed(3))[:100]
+    (one, *_) = read(tmp_path / "n.jsonl")
+    subset = fakes[[int(chosen[i]) for i in picked]]
+    by_hand = score(subset, DigitsDataModule().splits[1].tensors[0], ["fid"], "digits")[0]
+    assert (one.n_fake, one.seed, one.value) == (100, 3, pytest.approx(by_hand.value, rel=1e-9))
+
+
+def test_the_second_run_computes_no_real(home, tmp_path):
+    seen = []
+
+    def look(module, inputs, output):
+        if type(module) is DigitFeatures:
+            seen.append(len(output))
+
+    words = ("score", "--ckpt_path", "runs/s0/version_0/checkpoints/last.ckpt", *DIGITS, "--n", 100)
+    handle = torch.nn.modules.module.register_module_forward_hook(look)
+    try:
+        for computed in (359 + 100, 100):
+            seen.clear()
+            status, _, err = gan_modules(*words, "--cache", tmp_path / "cache", cwd=home)
+            assert status == 0, err
+            assert sum(seen) == computed
+    finally:
+        handle.remove()
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--metrics", "fdi"), "There is no metric 'fdi', did you mean 'fid'"),
+        (("--metrics", "fid", "--features", "incepton"), "There is no feature network 'incepton'"),
+        (("--real", "nowhere"), "'nowhere' is neither a folder nor a zip file"),
+        (("--real", "classes"), "'classes' holds no image"),
+        (("--real", "real", "--floor", "true"), "leave out --data, and --floor"),
+        (("--ckpt_path", "classes"), "There is no best.ckpt or last.ckpt below 'classes'"),
+        (("--ckpt_path", "none.ckpt"), "There is no checkpoint at 'none.ckpt'"),
+        (("--n", "1"), "Scores need at least two images"),
+        (("--seeds", "-1"), "seeds from 0 to 65535"),
+        (("--seeds", "one"), "--seeds"),
+        (("--floor", "true", "--n", "5000"), "DigitsDataModule has 1438 images, fewer than 5000"),
+        (("--data", "DigitsDataModule", "--data.image_size", "8"), r"makes images of \(1, 16, 16\).* are \(1, 8, 8\)"),
+        (("--data", "DigitModule"), "There is no data class 'DigitModule', did you mean 'DigitsDataModule'"),
+        (("--data", "ToyDataModule"), "ToyDataModule holds no images of one kind"),
+        (("--metrics", "modes"), "Stacked images have three channels, and these have 1"),
+        (("--metrics", "ppl", "--floor", "true"), "Path lengths are those of a generator"),
+        (("--split", "dev"), "--split"),
+        (("--out", "real/0000.png/scores.jsonl"), "could not be written"),
+    ],
+)
+def test_mistakes_end_in_one_sentence(home, words, sentence):
+    common = () if "--ckpt_path" in words else ("--ckpt_path", "runs/s0/version_0/checkpoints/last.ckpt")
+    network = () if "--features" in words else DIGITS
+    status, out, err = gan_modules("score", *common, *network, *words, cwd=home)
+    assert status == 2
+    assert re.fullmatch(rf"error: .*{sentence}.*\n", err.split("\r")[-1]), err
+    assert out == ""
+
+
+def test_nothing_to_score_or_to_compare_with(home, tmp_path):
+    assert "There is nothing to score" in gan_modules("score", *DIGITS, cwd=home)[2]
+    assert "There are no real images to compare with" in gan_modules("score", "--fake", "real", *DIGITS, cwd=home)[2]
+    lonely = tmp_path / "model.ckpt"
+    lonely.write_bytes((home / "runs/s0/version_0/checkpoints/last.ckpt").read_bytes())
+    said = gan_modules("score", "--ckpt_path", lonely, *DIGITS, cwd=home)[2]
+    assert f"No config.yaml in '{tmp_path}' names the data: pass --data" in said
+    (tmp_path / "config.yaml").write_text("data:\n  class_path: os.system\n  init_args: {command: touch hacked}\n")
+    said = gan_modules("score", "--ckpt_path", lonely, *DIGITS, cwd=tmp_path)[2]
+    assert "names the data: pass --data" in said
+    assert not (tmp_path / "hacked").exists()
+
+
+# ---- Places of images --------------------------------------------------------------------------------------------
+
+
+def test_images_of_several_sizes_kinds_and_depths(tmp_path):
+    random = np.random.default_rng(0)
+    first, second = (random.integers(0, 256, (h, 20), np.uint8) for h in (10, 12))
+    Image.fromarray(first).save(tmp_path / "a.png")
+    Image.fromarray(second).save(tmp_path / "b.tif")
+    Image.fromarray(second).save(tmp_path / "c.bmp")
+    place = ImagePlace(str(tmp_path))
+    assert [tuple(batch.shape) for (batch,) in place.batches(5)] == [(1, 1, 10, 20), (2, 1, 12, 20)]
+    assert [tuple(batch.shape) for (batch,) in place.batches(1)] == [(1, 1, 10, 20), *[(1, 1, 12, 20)] * 2]
+    ((batch,),) = place.batches(9, rows=[2])
+    assert np.array_equal(batch[0, 0].numpy(), second)
+    assert next(iter(ImagePlace(str(tmp_path), channels=3).batches(1)))[0].shape == (1, 3, 10, 20)
+
+
+def test_archives_are_not_trusted(tmp_path):
+    def archive(name, content, damage=0):
+        path = tmp_path / "images.zip"
+        with zipfile.ZipFile(path, "w") as file:
+            file.writestr(name, content)
+        data = bytearray(path.read_bytes())
+        data[60] ^= damage
+        path.write_bytes(data)
+        return ImagePlace(str(path), channels=1)
+
+    buffer = io.BytesIO()
+    Image.new("L", (30, 30), 77).save(buffer, "PNG")
+    assert next(archive("a/b.png", buffer.getvalue()).batches(1))[0].unique().tolist() == [77]
+    with pytest.raises(ValueError, match="holds no image"):
+        archive("../../escaped.png", buffer.getvalue())
+    assert [path.name for path in tmp_path.iterdir()] == ["images.zip"]
+    with pytest.raises(ValueError, match=r"a\.png"):
+        next(archive("a.png", b"no image").batches(1))
+    with pytest.raises(ValueError, match=r"a\.png"):
+        next(archive("a.png", buffer.getvalue(), damage=255).batches(1))
+
+
+def test_training_images_are_scored_as_they_are(tmp_path):
+    """Neither mirrored nor shuffled nor left out, whatever training does with them."""
+    from datamodules import ImageFolderDataModule
+
+    random = np.random.default_rng(0)
+    for i in range(10):
+        Image.fromarray(random.integers(0, 256, (8, 12, 3), np.uint8)).save(tmp_path / f"{i}.png")
+    data = ImageFolderDataModule(
+        str(tmp_path), image_size=8, crop="random", horizontal_flip=True, batch_size=4, num_workers=0
+    )
+    part = DataPart(data, "train")
+    (first,), (second,) = (torch.cat([batch for (batch,) in part.batches(4)]).split(9) for _ in range(2))
+    assert torch.equal(first, second)
+    centres = [np.asarray(Image.open(path))[:, 2:10] for path in data.splits[0].paths]
+    assert np.array_equal(first.permute(0, 2, 3, 1).numpy(), np.stack(centres))
+    assert data.splits[0].flip  # the datamodule's own is left alone
