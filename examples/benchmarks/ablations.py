@@ -18,7 +18,7 @@ from gan_modules.base import Deal
 from gan_modules.engine.averages import MovingAverages
 
 WITH, WITHOUT = "with", "without"
-HELD = 10_000  # images in memory
+HELD = 50_000  # images in memory
 
 
 class FreshFakes(DCGAN):
@@ -143,20 +143,17 @@ def bfloat16(name: str) -> Comparison:
 
 def uint8() -> Comparison:
     """Batches of 64 images out of memory, held as bytes and scaled as a batch, or held as floats."""
-    images = torch.randint(0, 256, (HELD, 3, 32, 32), dtype=torch.uint8)
 
-    def side(held: Tensor) -> Side:
-        def run(pace: Pace) -> None:
-            data = InMemory(held)
-            while pace.goes_on():
-                (batch,) = data.__getitems__(torch.randint(HELD, (64,)).tolist())
-                if batch.dtype == torch.uint8:
-                    batch.float().div_(127.5).sub_(1.0)
-
-        return run
+    def side(as_floats: bool, pace: Pace) -> None:
+        images = torch.randint(0, 256, (HELD, 3, 32, 32), dtype=torch.uint8)
+        data = InMemory(images.float().div_(127.5).sub_(1.0) if as_floats else images)
+        while pace.goes_on():
+            (batch,) = data.__getitems__(torch.randint(HELD, (64,)).tolist())
+            if not as_floats:
+                batch.float().div_(127.5).sub_(1.0)
 
     about = "images held as uint8 and scaled when they are asked for, against floats, four times the memory; batch 64"
-    return _comparison(about, side(images), side(images.float().div_(127.5).sub_(1.0)))
+    return _comparison(about, partial(side, False), partial(side, True))
 
 
 def _comparison(about: str, with_it: Side, without: Side) -> Comparison:
