@@ -213,11 +213,12 @@ class GAN(Loadable, ABC):
             tensor.copy_(mean.view_as(tensor))
 
     def _mean(self, values: Tensor) -> Tensor:
-        """The mean over all processes, where a fit has several."""
+        """The mean over all processes, where a fit has several, in the place of the values."""
         if self._trainer is None or self.trainer.world_size == 1:
             return values
         with told_of_lost_processes():
-            return cast(Tensor, self.trainer.strategy.reduce(values, reduce_op="mean"))
+            torch.distributed.all_reduce(values)  # the strategy's own would wait for all before it begins
+        return values.div_(self.trainer.world_size)
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Clip the moving player's gradient, once it is unscaled."""
