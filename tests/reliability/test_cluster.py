@@ -3,6 +3,7 @@
 import socket
 
 import pytest
+import yaml
 from commands import ROOT, TINY_WGANGP, start
 
 from gan_modules.engine.checkpoints import read_checkpoint
@@ -42,3 +43,16 @@ def test_two_slurm_nodes_train_together(tmp_path):
     assert saved["global_step"] == 3
     assert saved["gan_modules"]["images_seen"] == 3 * 2 * 2 * 8  # rounds, turns, nodes, batch_size of nodes.yaml
     assert len(saved["gan_modules"]["processes"]) == 2
+
+
+@pytest.mark.parametrize("overlay", ["node", "nodes"])
+def test_configurations_for_gpus_are_laid_over_the_examples(overlay, tmp_path):
+    asked = yaml.safe_load((ROOT / "examples" / "cluster" / f"{overlay}.yaml").read_text())
+    configs = " ".join(
+        f"--config {ROOT}/examples/{name}.yaml" for name in ("configs/dcgan_celeba", f"cluster/{overlay}")
+    )
+    printed = yaml.safe_load(start(f"fit {configs} --print_config", tmp_path).communicate(timeout=150)[0])
+    assert printed["model"]["class_path"] == "gan_modules.DCGAN"
+    assert asked["trainer"].items() <= printed["trainer"].items()
+    for part in asked.keys() - {"trainer"}:
+        assert asked[part]["init_args"].items() <= printed[part]["init_args"].items()
