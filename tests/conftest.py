@@ -6,6 +6,7 @@ from lightning.pytorch import Callback, Trainer
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+collect_ignore_glob = ["*conftest.py"]  # no doctests there, and pytest takes one for another
 torch.set_num_threads(1)  # a second thread costs tiny networks more than it brings
 
 
