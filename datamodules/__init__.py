@@ -9,7 +9,7 @@ from .image_folder import ImageFolderDataModule
 from .mnist import MNISTDataModule
 from .paired import PairedImagesDataModule
 from .stacked_mnist import StackedMNISTDataModule
-from .streaming import StreamingDataModule, write_shards
+from .streaming import StreamingDataModule
 from .toy import ToyDataModule
 from .unpaired import UnpairedImagesDataModule
 
@@ -27,5 +27,4 @@ __all__ = [
     "StreamingDataModule",
     "ToyDataModule",
     "UnpairedImagesDataModule",
-    "write_shards",
 ]

@@ -118,7 +118,8 @@ class StreamingDataModule(ImageDataModule):
             image, *label = dataset[0]
         except Exception as error:  # each store fails in its own way
             raise DataError(
-                f"There are no shards in '{self.folder}/{split}' ({error}): write them by datamodules.write_shards."
+                f"There are no shards in '{self.folder}/{split}' ({error}): write them, by "
+                f"datamodules.streaming.write_shards."
             ) from error
         require(
             tuple(image.shape) == self.image_shape,

@@ -6,7 +6,8 @@ import pytest
 import torch
 from lightning.pytorch import Trainer
 
-from datamodules import DataError, DigitsDataModule, StreamingDataModule, write_shards
+from datamodules import DataError, DigitsDataModule, StreamingDataModule
+from datamodules.streaming import write_shards
 from gan_modules import CGAN
 
 pytest.importorskip("litdata", reason="the extra [streaming] is not installed")
@@ -130,7 +131,10 @@ def test_labels_can_be_left_out(shards):
     [
         ({"image_size": 16}, r"hold images of \(1, 8, 8\), not \(1, 16, 16\): pass their image_size and channels"),
         ({"batch_size": 5000}, "lower batch_size or bring more data"),
-        ({"folder": "/nowhere"}, "There are no shards in '/nowhere/train'.*write them by datamodules.write_shards"),
+        (
+            {"folder": "/nowhere"},
+            "There are no shards in '/nowhere/train'.*by datamodules.streaming.write_shards",
+        ),
     ],
 )
 def test_what_does_not_fit_is_said(arguments, sentence, shards):
