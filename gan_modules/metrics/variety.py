@@ -118,7 +118,7 @@ class PerceptualPathLength(Metric):
         Raises:
             GANError: If there are no paths.
         """
-        if not len(self.lengths):
+        if not sum(len(lengths) for lengths in self.lengths):
             raise GANError("PerceptualPathLength cannot score: there are no paths.")
         return {self.names[0]: trimmed_mean(dim_zero_cat(self.lengths))}
 
