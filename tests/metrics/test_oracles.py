@@ -180,9 +180,10 @@ def duplicates() -> Iterator[Row]:
     def nearest(points, others, k):
         return sklearn.neighbors.NearestNeighbors().fit(others).kneighbors(points, k)[0][:, -1]
 
-    threshold = np.quantile(nearest(REAL, REAL, 2), 0.01)  # more fakes than reals: all reals are compared with
-    expected = [(nearest(fake, fake, 2) <= threshold).mean(), (nearest(fake, REAL, 1) <= threshold).mean()]
-    assert expected[0] >= 60 / 340
+    threshold = np.quantile(nearest(REAL, REAL, 2), 0.01)
+    some = fake[np.random.RandomState(0).permutation(len(fake))[: len(REAL)]]  # as many fakes as there are reals
+    expected = [(nearest(some, some, 2) <= threshold).mean(), (nearest(fake, REAL, 1) <= threshold).mean()]
+    assert expected[0] >= 40 / 340
     assert expected[1] >= 50 / 340
     yield row("DuplicateRate", "scikit-learn neighbours", scored(DuplicateRate(Given()), fake=fake), expected, 1e-9)
 
