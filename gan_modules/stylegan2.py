@@ -34,6 +34,7 @@ from gan_modules.engine.adaptive import AdaptiveAugmentation
 from gan_modules.engine.averages import RAMP_UP
 from gan_modules.functional import losses, regularizers
 from gan_modules.functional.augment import augment_bgc
+from gan_modules.functional.compiling import eagerly
 from gan_modules.interop.nvidia import read_nvidia, to_nvidia_state_dict
 from gan_modules.networks import StyleGAN2Discriminator, StyleGAN2Generator
 
@@ -174,7 +175,7 @@ class StyleGAN2(StyleBasedGAN):
     def even_paths(self, deal: Deal) -> Terms:
         """Let steps of style be steps of image, of the same length everywhere (Eq. 4); on half a batch."""
         half = max(1, len(deal.real) // 2)
-        with torch.autocast(self.device.type, enabled=False):
+        with torch.autocast(self.device.type, enabled=False), eagerly():
             styles = self.styles(half, tuple(labels[:half] for labels in deal.condition))
             lengths = regularizers.path_lengths(self.generator.synthesis(styles), styles)
         # The mean keeps its graph, as in the published code

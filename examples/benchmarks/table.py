@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from examples.benchmarks import games, loading, peers
+from examples.benchmarks import ablations, games, loading, peers
 from examples.benchmarks.pairs import Comparison, Measured, middle, ratios
 
 AS_IS, KEPT = "as it is", "kept"  # what becomes of freed memory on all sides; see gan_modules/engine/allocator.py
@@ -57,6 +57,11 @@ SECTIONS = [
         "What keeping freed memory gives, and costs",
         "The ratio is of speeds, Trainer's on both sides.",
         {f"memory_{name}": partial(games.allocator, name) for name in ("dcgan", "wgan_gp", "pix2pix", "cyclegan")},
+    ),
+    Section(
+        "What each of the means gives",
+        "The ratio is of speeds, Trainer's with the means and without it.",
+        ablations.FINDS,
     ),
     Section(
         "Data",

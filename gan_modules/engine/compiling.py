@@ -5,20 +5,21 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import nn
 
 from gan_modules.engine.players import Compile, GANError
 
+VERSIONS = 64  # of a class: each of its instances, moving and resting, for each size of image and batch
 COMPILERS = {"darwin": "clang++", "win32": "cl"}  # elsewhere g++
 
 
 def compile_networks(networks: Iterable[nn.Module], how: Compile, device: torch.device) -> None:
     """Let the networks that are trained be compiled when they are first called, for each shape of batch anew.
 
-    They keep their names in checkpoints, and their copies are not compiled.
+    A network that is not always called as a whole names its `parts`. Checkpoints are as ever, and copies uncompiled.
 
     Raises:
         GANError: If there is no compiler for the CPU.
@@ -29,7 +30,14 @@ def compile_networks(networks: Iterable[nn.Module], how: Compile, device: torch.
             f"compile={how!r} needs a C++ compiler on a CPU, and there is no '{compiler}': install one, name yours in "
             f"the environment variable CXX, or leave compile out."
         )
-    torch.compiler.reset()  # what earlier fits compiled would count against the few versions that a network may have
+    torch.compiler.reset()  # what earlier fits compiled would count against the versions that a class may have
+    torch.compiler.config.recompile_limit = VERSIONS
     for network in networks:
         if any(parameter.requires_grad for parameter in network.parameters()):
-            network.compile(dynamic=False, mode=None if how is True else how)
+            for part in _parts(network):
+                part.compile(dynamic=False, mode=None if how is True else how)
+
+
+def _parts(network: nn.Module) -> Iterable[nn.Module]:
+    parts: Callable[[], Iterable[nn.Module]] | None = getattr(network, "parts", None)
+    return (network,) if parts is None else parts()

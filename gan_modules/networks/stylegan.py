@@ -5,7 +5,7 @@ of the size, 1.7 where the doubling from there is faded in by 30 %. Images keep 
 nothing outside has to know: the generator enlarges what it makes, the discriminator shrinks what it is shown.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Literal
 
@@ -27,9 +27,12 @@ class Growing(nn.Module):
     """A network of blocks for 4×4, 8×8 and so on up to the images' size, the largest of which `level` leaves out.
 
     Attributes:
+        blocks: The blocks, from the smallest images'.
         level: Halvings below full size, from 0.0 to `levels`; a fraction fades between two sizes. In the state dict.
         levels: Halvings from full size to 4×4.
     """
+
+    blocks: nn.ModuleList
 
     def __init__(self, image_shape: Sequence[int]) -> None:
         super().__init__()
@@ -49,6 +52,10 @@ class Growing(nn.Module):
     def set_extra_state(self, state: Tensor) -> None:
         """Take up the level of a state dict."""
         self.level = min(max(float(state), 0.0), float(self.levels))
+
+    def parts(self) -> Iterator[nn.Module]:
+        """What stays the same while the network grows, for a compiler."""
+        yield from self.blocks
 
     def working(self) -> tuple[int, float]:
         """How many blocks are in use, counted from 4×4, and how far the last is still faded out."""

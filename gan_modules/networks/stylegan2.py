@@ -4,7 +4,7 @@ The layers are named as in the authors' checkpoints, block by block: ``b4``, ``b
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import torch
@@ -69,6 +69,10 @@ class StyleGAN2Generator(nn.Module):
         self.num_ws = 2 * len(widths)
         self.mapping = Mapping(latent_dim, style_dim, self.num_ws, mapping_layers, num_classes)
         self.synthesis = Synthesis(image_shape[0], style_dim, widths, half_precision_layers, conv_clamp)
+
+    def parts(self) -> Iterator[nn.Module]:
+        """What a training calls by itself, for a compiler."""
+        yield from (self.mapping, self.synthesis)
 
     def forward(
         self,

@@ -12,7 +12,7 @@ from torch._dynamo.backends.common import aot_autograd
 from torch.utils.data import DataLoader
 
 from datamodules import ToyDataModule
-from gan_modules import CGAN, DCGAN, GAN, WGAN, WGANGP, CycleGAN, GANError, Pix2Pix, VanillaGAN
+from gan_modules import CGAN, DCGAN, GAN, WGAN, WGANGP, CycleGAN, GANError, Pix2Pix, StyleGAN, StyleGAN2, VanillaGAN
 from gan_modules.functional import regularizers
 
 torch.set_num_threads(1)
@@ -20,6 +20,7 @@ needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="inducto
 
 LATENT = {"image_shape": (1, 8, 8), "latent_dim": 4}
 SIDES = {"image_shape": (3, 16, 16), "base_channels": 2, "discriminator_channels": 2, "patch_layers": 1}
+STYLES = {"style_dim": 4, "channel_base": 32, "channel_max": 4, "mapping_layers": 2}
 GAMES = {
     "vanilla": (VanillaGAN, {**LATENT, "hidden_dim": 8, "clip_norm": 1.0}),
     "dcgan": (DCGAN, {**LATENT, "base_channels": 2, "accumulate": 2}),
@@ -27,6 +28,11 @@ GAMES = {
     "wgan_gp": (WGANGP, {**LATENT, "base_channels": 4, "n_critic": 2}),
     "cgan": (CGAN, {**LATENT, "hidden_dim": 8, "num_classes": 3}),
     "pix2pix": (Pix2Pix, {**SIDES, "dropout": False, "ema_half_life": 100}),
+    "stylegan2": (
+        StyleGAN2,
+        {**LATENT, **STYLES, "r1_interval": 2, "path_length_interval": 2, "ada_target": 0.6, "ada_images": 100},
+    ),
+    "stylegan": (StyleGAN, {**LATENT, **STYLES, "first_size": 4, "level_images": 4, "fade_images": 8}),
     "cyclegan": (CycleGAN, {**SIDES, "generator": "resnet_1"}),
 }
 
