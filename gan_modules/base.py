@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Unpack, cast
 
 import torch
+from lightning.pytorch.strategies import ModelParallelStrategy
 from torch import Tensor, nn
 
 from gan_modules.engine.game import GAN
@@ -287,6 +288,17 @@ class StyleBasedGAN(LatentGAN, ABC):
             raise GANError(f"style_mixing={style_mixing} must be a share of the batches, from 0 to 1.")
         self.style_mixing = style_mixing
         self.truncation_cutoff = truncation_cutoff
+
+    def configure_model(self) -> None:
+        """Say so where the networks cannot be spread: they are used in parts, mapping and synthesis.
+
+        Raises:
+            GANError: Under a `ModelParallelStrategy`.
+        """
+        if isinstance(self.trainer.strategy, ModelParallelStrategy):
+            raise GANError(
+                f"{type(self).__name__} cannot be sharded: leave the strategy out, Trainer(devices=2) trains."
+            )
 
     def deal(self, batch: Sequence[Tensor], movers: Sequence[str]) -> Sequence[tuple[Deal, float]]:
         """Reals and labels."""

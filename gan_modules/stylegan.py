@@ -13,6 +13,7 @@ labels of fakes        drawn from the training set        those of the batch's r
                        (published code)
 samples                truncated by 0.7                   by `sample(truncation=0.7)`
 moving average         no ramp-up                         ramp-up, see `ema_half_life`
+mean style             of unmixed latents (code)          of those mixed in, too
 =====================  =================================  ==================================
 """
 

@@ -13,6 +13,7 @@ labels of fakes        drawn from the training set        those of the batch's r
 moving average         with a ramp-up in `auto` and       always with one
                        `cifar` alone
 overfitting            judged in R1's moves, too          judged in the main moves
+mean style             of unmixed latents (code)          of those mixed in, too
 =====================  =================================  ==================================
 """
 

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -255,9 +256,12 @@ class Diagnose(Callback):
         for logger in trainer.loggers:
             logger.log_metrics(named, step=round - 1)
         line = {"round": round, "images_seen": model.images_seen} | figures | {"complaints": told}
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / FILE).open("a") as file:
-            file.write(json.dumps(line) + "\n")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with (folder / FILE).open("a") as file:
+                file.write(json.dumps(line) + "\n")
+        except OSError as error:  # no reason to stop a training
+            rank_zero_warn(f"{folder / FILE} could not be written: {error}")
         news = [sentence for name, sentence in told.items() if name not in before]
         over = [sentence.partition(":")[0] for name, sentence in before.items() if name not in told]
         for sentence in [*news, *(f"No longer true: {begin}." for begin in over)]:

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 
 from datamodules import DataError, ImageDataModule
 from datamodules.image_files import FORMATS, SUFFIXES, ImageFiles, list_images, pixels, read_image
+from datamodules.packed import PackedImages
 
 SPLITS = ("train", "val", "test")
 
@@ -58,8 +59,11 @@ class ImagePlace:
         if os.path.isdir(self._place):
             self._names = list_images(self._place)
         elif zipfile.is_zipfile(self._place):
-            with zipfile.ZipFile(self._place) as archive:
-                self._names = sorted(filter(_is_image, archive.namelist()))
+            try:
+                with zipfile.ZipFile(self._place) as archive:
+                    self._names = sorted(filter(_is_image, archive.namelist()))
+            except zipfile.BadZipFile as error:
+                raise DataError(f"'{place}' is a damaged zip file ({error}): pack it again.") from error
         else:
             raise DataError(f"'{place}' is neither a folder nor a zip file: pass the place of images.")
         if not self._names:
@@ -89,7 +93,7 @@ class ImagePlace:
             file = stack.enter_context(_opened(self._place, self._names[0], archive))
             try:
                 mode = Image.open(file, formats=FORMATS).mode
-            except OSError as error:
+            except Exception as error:  # an archive's own errors, too
                 raise DataError(f"Cannot read the image {self._names[0]} ({error}): repair or remove it.") from error
         return 1 if mode in ("1", "L", "F") or mode.startswith("I") else 3
 
@@ -124,9 +128,10 @@ class DataPart:
         data.setup("validate")
         self._dataset = data.splits[SPLITS.index(split)]
         self._num_workers = data.num_workers
-        if isinstance(self._dataset, ImageFiles):
+        if isinstance(self._dataset, ImageFiles | PackedImages):
             self._dataset = copy.copy(self._dataset)
             self._dataset.flip = False
+        if isinstance(self._dataset, ImageFiles):
             self._dataset.crop = "center" if self._dataset.crop == "random" else self._dataset.crop
 
     def __len__(self) -> int:

@@ -14,7 +14,7 @@ from tqdm import tqdm
 import datamodules
 from datamodules import ImageDataModule
 from gan_modules.base import GANError, LatentGAN
-from gan_modules.commands.checkpoint import load_model
+from gan_modules.commands.checkpoint import check_device, load_model
 from gan_modules.commands.images import DataPart, ImagePlace, ImageSet
 from gan_modules.engine.checkpoints import read_checkpoint
 from gan_modules.metrics.networks import feature_network
@@ -80,6 +80,7 @@ def score(
         raise GANError(
             "Path lengths are those of a generator: name another metric for images, or score checkpoints alone."
         )
+    check_device(device)
     models = {path: _load(path, device) for place in ckpt_path for path in _checkpoints(Path(place).expanduser())}
     shapes = {model.image_shape for model in models.values()}
     reals, others = _reals(real, data, split, floor, [*models], channels=min(shapes, default=(None,))[0])
@@ -115,14 +116,15 @@ def score(
     told: Circumstances = {"reals": reals.name, "split": reals.split}
     rows = []
     for path, model in models.items():
-        told |= {"fakes": str(path), "round": read_checkpoint(path)["global_step"]}
+        told |= {"fakes": str(path), "round": _rounds(path)}
         scores = []
         for seed in seeds:
             found = examiner.examine(model, n, seed, truncation, ema, **told)
             append(files[path], found)
             scores += found
         label = str(path.with_suffix("")).replace("/checkpoints/", "/")
-        rows.append(Row(f"{label}, {told['round']} rounds", scores, group=path.stem))
+        played = "" if told["round"] is None else f", {told['round']} rounds"
+        rows.append(Row(f"{label}{played}", scores, group=path.stem))
     told.pop("round", None)
     for one, wanted in chosen:
         scores = []
@@ -155,6 +157,11 @@ def _checkpoints(place: Path) -> list[Path]:
 
 def _run_folder(path: Path) -> Path:
     return path.parent.parent if path.parent.name == "checkpoints" else path.parent
+
+
+def _rounds(path: Path) -> int | None:
+    """Rounds played at a checkpoint; NVIDIA's files do not say."""
+    return None if path.suffix.lower() == ".pkl" else int(read_checkpoint(path)["global_step"])
 
 
 def _load(path: Path, device: str) -> LatentGAN:

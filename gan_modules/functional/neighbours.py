@@ -86,20 +86,25 @@ def duplicate_rates(real: Tensor, fake: Tensor, quantile: float = 0.01, seed: in
         real: Features ``(N, D)``: of training images, for memorisation to be seen.
         fake: Features ``(M, D)``.
         quantile: The share of reals that pass for twins.
-        seed: Of the reals to compare with, where there are fewer fakes than reals.
+        seed: Of the images that count for the first rate, where there are more of one kind than of the other.
 
     Raises:
         ValueError: There are fewer than two of either.
     """
-    chosen = np.random.RandomState(seed).permutation(len(real))[: len(fake)]
-    as_many = nearest_distances(real[torch.from_numpy(chosen).to(real.device)])
+    fewer = min(len(real), len(fake))  # of either: the more images, the nearer the nearest
+    as_many = nearest_distances(_some(real, fewer, seed))
     rounding = 1e-6 * (fake.double() - real.double().mean(dim=0)).norm(dim=1).mean()  # equals may seem so far apart
     among_fakes, among_reals = (
         torch.quantile(distances, quantile) + rounding for distances in (as_many, nearest_distances(real))
     )
-    twins = nearest_distances(fake) <= among_fakes
+    twins = nearest_distances(_some(fake, fewer, seed)) <= among_fakes
     memorised = nearest_distances(fake, real) <= among_reals
     return twins.double().mean(), memorised.double().mean()
+
+
+def _some(features: Tensor, n: int, seed: int) -> Tensor:
+    chosen = np.random.RandomState(seed).permutation(len(features))[:n]
+    return features[torch.from_numpy(chosen).to(features.device)]
 
 
 def memorization_distance(real: Tensor, fake: Tensor) -> Tensor:

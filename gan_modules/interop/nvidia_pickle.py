@@ -130,6 +130,10 @@ def _storage(data: bytes) -> Any:
 def _tensor(storage: Any, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> Tensor:
     if not isinstance(storage, torch.storage.TypedStorage):
         raise pickle.UnpicklingError("A tensor needs a storage.")
+    reach = offset + 1 + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
+    held = storage._untyped_storage.nbytes() // storage.dtype.itemsize
+    if min((offset, *size, *stride)) < 0 or (0 not in size and reach > held):  # set_ would make it larger
+        raise pickle.UnpicklingError("A tensor claims more than its storage holds.")
     return torch.empty(0, dtype=storage.dtype).set_(storage._untyped_storage, offset, size, stride)
 
 

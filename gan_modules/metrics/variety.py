@@ -118,9 +118,10 @@ class PerceptualPathLength(Metric):
         Raises:
             GANError: If there are no paths.
         """
-        if not len(self.lengths):
+        lengths = dim_zero_cat(self.lengths) if len(self.lengths) else torch.empty(0)
+        if not lengths.numel():
             raise GANError("PerceptualPathLength cannot score: there are no paths.")
-        return {self.names[0]: trimmed_mean(dim_zero_cat(self.lengths))}
+        return {self.names[0]: trimmed_mean(lengths)}
 
     def sync(self, *args: Any, **kwargs: Any) -> None:
         """Gather what the processes have; one that has seen no path gathers as well."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import re
 from pathlib import Path
 
 import torch
@@ -35,8 +36,9 @@ def downloaded(url: str, owner: str, name: str | None = None) -> Path:
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            torch.hub.download_url_to_file(url, str(path), progress=False)
-        except OSError as error:
+            prefix = re.search(r"-([0-9a-f]{8,})\.", path.name)  # of the SHA-256, where the publisher put it there
+            torch.hub.download_url_to_file(url, str(path), prefix[1] if prefix else None, progress=False)
+        except (OSError, RuntimeError) as error:
             raise GANError(
                 f"The weights of {owner} could not be downloaded ({error}): put {url} into {path.parent} as "
                 f"{path.name}, or pass the file's path as weights=..."

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
 
 from gan_modules.base import GANError, LatentGAN
+from gan_modules.metrics.weights import read_weights
 
 Distance = Callable[[Tensor, Tensor], Tensor]  # of images (N, C, H, W) and (N, C, H, W) in [-1, 1]: (N,)
 VGG_FILE = "vgg16-397923af.pth"
@@ -22,17 +23,20 @@ class LPIPS:
     """Learned perceptual similarity by VGG16 (arXiv:1801.03924), of grey or RGB images.
 
     Raises:
-        GANError: If VGG16's weights are not in torch.hub's folder and cannot be downloaded.
+        GANError: If VGG16's weights are not in torch.hub's folder and cannot be downloaded, or are damaged there.
     """
 
     def __init__(self) -> None:
+        path = Path(torch.hub.get_dir()) / "checkpoints" / VGG_FILE
+        if path.is_file():
+            read_weights(path, f"torchvision's {VGG_FILE}")  # nothing in it is executed, as torchvision's reader would
         try:
             with torch.random.fork_rng(devices=[]):
                 self.network: nn.Module = LearnedPerceptualImagePatchSimilarity(net_type="vgg").net
         except OSError as error:
             raise GANError(
                 f"LPIPS needs VGG16's weights, which could not be downloaded ({error}): put torchvision's {VGG_FILE} "
-                f"into {Path(torch.hub.get_dir()) / 'checkpoints'}."
+                f"into {path.parent}."
             ) from error
 
     def __call__(self, images: Tensor, others: Tensor) -> Tensor:

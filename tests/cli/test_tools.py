@@ -31,8 +31,13 @@ def checkpoint(tmp_path_factory):
         if name not in made:
             folder = tmp_path_factory.mktemp(name)
             data = "ToyDataModule" if name == "VanillaGAN" else "DigitsDataModule"
-            words = ["fit", f"--model={name}", *TRAINED[name], f"--data={data}", "--data.batch_size=8"]
-            words += ["--trainer.max_steps=2", "--trainer.limit_val_batches=0", "--trainer.accelerator=cpu"]
+            words = ["fit", "--seed_everything=0", f"--model={name}", *TRAINED[name], f"--data={data}"]
+            words += [
+                "--data.batch_size=8",
+                "--trainer.max_steps=2",
+                "--trainer.limit_val_batches=0",
+                "--trainer.accelerator=cpu",
+            ]
             words += [f"--trainer.default_root_dir={folder}", "--trainer.enable_model_summary=false"]
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(sys, "argv", ["gan-modules", *words])

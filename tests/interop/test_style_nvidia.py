@@ -13,6 +13,7 @@ import torch
 
 from gan_modules import GANError
 from gan_modules.interop import read_nvidia, to_nvidia_state_dict
+from gan_modules.interop.nvidia_pickle import _tensor
 from gan_modules.networks import StyleGAN2Discriminator, StyleGAN2Generator
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "stylegan2_r32"
@@ -303,3 +304,14 @@ def test_bytes_changed_at_random_never_surprise():
             read_nvidia("changed.pkl")
         except GANError as error:
             assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("offset", "size", "stride"), [(0, (10, 10), (10, 1)), (3, (2,), (1,)), (0, (-1,), (1,)), (-1, (1,), (1,))]
+)
+def test_a_tensor_claims_no_more_than_its_storage_holds(offset, size, stride):
+    storage = torch.zeros(2).storage()
+    with pytest.raises(pickle.UnpicklingError, match="claims more"):
+        _tensor(storage, offset, size, stride)
+    assert len(storage) == 2
+    assert _tensor(storage, 0, (2, 3), (1, 0)).shape == (2, 3)

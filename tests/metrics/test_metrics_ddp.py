@@ -68,7 +68,11 @@ weights = torch.randn(4, 12, generator=random) / 9
 if processes == 1 or rank == 1:  # the other has no path
     lengths.update(lambda z: (z @ weights).view(-1, 1, 3, 4), a[way], b[way], t[way])
 results += [{name: value.item() for name, value in metric.compute().items()} for metric in (modes, lengths)]
-json.dump(results, open(f"{folder}/{processes}_{rank}.json", "w"))
+with open(f"{folder}/{processes}_{rank}.json", "w") as file:
+    json.dump(results, file)
+if processes > 1:  # together, for a process that leaves early aborts the other
+    dist.barrier()
+    dist.destroy_process_group()
 """
 
 

