@@ -32,7 +32,7 @@ from gan_modules.engine.agreement import check_agreement
 from gan_modules.engine.averages import MovingAverages
 from gan_modules.engine.checkpoints import KEY, CheckpointFiles, class_path, hyper_parameters
 from gan_modules.engine.compiling import compile_networks
-from gan_modules.engine.faults import StopOnRequest, check_weights, told_of_lost_processes
+from gan_modules.engine.faults import StopOnRequest, check_weights, part_at_exit, told_of_lost_processes
 from gan_modules.engine.ledger import Ledger, Move, added, weighted
 from gan_modules.engine.loading import Loadable
 from gan_modules.engine.players import Compile, GANError, Player, Terms
@@ -261,6 +261,8 @@ class GAN(Loadable, ABC):
             GANError: If they disagree, naming both sides and the argument to pass.
         """
         strategy = self.trainer.strategy
+        if self.trainer.world_size > 1:
+            part_at_exit()
         if type(strategy.checkpoint_io) is TorchCheckpointIO:  # else the user has chosen one
             strategy.checkpoint_io = CheckpointFiles()
         # ModelCheckpoint's advice to save what was before the step; here it is what is after the round that counts

@@ -1,5 +1,6 @@
 """The example for several nodes, on two "nodes" of one CPU each, told who they are as SLURM tells."""
 
+import os
 import socket
 
 import pytest
@@ -7,6 +8,16 @@ import yaml
 from commands import ROOT, TINY_WGANGP, start
 
 from gan_modules.engine.checkpoints import read_checkpoint
+
+LAST_THREADS = """
+import atexit, os, pathlib
+
+def write():
+    names = [path.read_text().strip() for path in pathlib.Path("/proc/self/task").glob("*/comm")]
+    pathlib.Path(f"threads_{os.environ['SLURM_PROCID']}.txt").write_text("\\n".join(names))
+
+atexit.register(write)
+"""
 
 
 def free_port():
@@ -32,17 +43,22 @@ def test_two_slurm_nodes_train_together(tmp_path):
         "SLURM_LOCALID": "0",
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(free_port()),
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(tmp_path)]),
     }
+    (tmp_path / "sitecustomize.py").write_text(LAST_THREADS)  # registered first, so called last
     nodes = [
         start(arguments, tmp_path, environment=job | {"SLURM_PROCID": str(node), "SLURM_NODEID": str(node)})
         for node in (0, 1)
     ]
     said = [node.communicate(timeout=150)[0] for node in nodes]
-    assert [node.returncode for node in nodes] == [0, 0], said
+    assert [node.returncode for node in nodes] == [0, 0], "\n".join(said)
     saved = read_checkpoint(tmp_path / "saved" / "last.ckpt")
     assert saved["global_step"] == 3
     assert saved["gan_modules"]["images_seen"] == 3 * 2 * 2 * 8  # rounds, turns, nodes, batch_size of nodes.yaml
     assert len(saved["gan_modules"]["processes"]) == 2
+    for node in (0, 1):  # a thread that outlives Python may abort it
+        threads = (tmp_path / f"threads_{node}.txt").read_text().split()
+        assert not [name for name in threads if "gloo" in name or "tcpstore" in name]
 
 
 @pytest.mark.parametrize("overlay", ["node", "nodes"])
