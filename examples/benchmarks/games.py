@@ -18,12 +18,13 @@ from torch.nn.functional import binary_cross_entropy_with_logits as bce
 from torch.optim import Optimizer
 
 from examples.benchmarks.pairs import Batch, Batches, Comparison, Pace, Side
-from gan_modules import CGAN, DCGAN, GAN, WGAN, WGANGP, CycleGAN, Pix2Pix, VanillaGAN
-from gan_modules.base import LatentGAN, Pair, TranslationGAN
+from gan_modules import CGAN, DCGAN, GAN, WGAN, WGANGP, CycleGAN, Pix2Pix, StyleGAN, StyleGAN2, VanillaGAN
+from gan_modules.base import LatentGAN, Pair, StyleBasedGAN, TranslationGAN
 from gan_modules.engine.allocator import keep_freed_memory
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 HELD = 50  # batches that lie ready
+STYLE_WIDTHS = {"channel_base": 1024, "channel_max": 64}
 
 
 # By name: the model, its batch size, and what stands in the table
@@ -56,24 +57,26 @@ GAMES: dict[str, tuple[Callable[..., GAN], int, str]] = {
         1,
         "CycleGAN, 32 pixels, ResNets of 6 blocks and 16 channels, batch 1",
     ),
+    "stylegan": (
+        partial(StyleGAN, (3, 32, 32), first_size=32, latent_dim=128, style_dim=128, **STYLE_WIDTHS),
+        16,
+        "StyleGAN, grown to 32 pixels, at most 64 channels, batch 16, R1 in every round",
+    ),
+    "stylegan2": (
+        partial(StyleGAN2, (3, 32, 32), latent_dim=128, style_dim=128, mapping_layers=2, **STYLE_WIDTHS),
+        16,
+        "StyleGAN2, 32 pixels, at most 64 channels, batch 16, path lengths every 4th and R1 every 16th round",
+    ),
 }
 
 
 def game(name: str) -> Comparison:
     """A variant under Trainer, with and without the moving average, against the loop."""
     build, batch_size, about = GAMES[name]
-    by_hand = dcgan_by_hand if name == "dcgan" else latent_by_hand
-
-    def bare(pace: Pace) -> None:
-        model = build(ema_half_life=0).to(DEVICE)
-        ready = Batches(pace, made_up(model, batch_size), len(model.turns(1)))
-        batches = (tuple(t.to(DEVICE) for t in batch) for batch in ready)
-        (translation_by_hand if isinstance(model, TranslationGAN) else by_hand)(model, batches)
-
     return Comparison(
         about,
         {
-            "loop by hand": bare,
+            "loop by hand": by_hand(build, batch_size),
             "Trainer": under_trainer(build, batch_size, ema_half_life=0),
             "Trainer, EMA": under_trainer(build, batch_size, ema_half_life=10_000),
         },
@@ -108,6 +111,25 @@ def under_trainer(
             logger=CSVLogger("."),
             enable_model_summary=False,
         ).fit(model, Batches(pace, made_up(model, batch_size), of * len(model.turns(1))))
+
+    return run
+
+
+def by_hand(build: Callable[..., GAN], batch_size: int, of: int = 1) -> Side:
+    """The side that plays a model's game in the fitting one of the loops below, in groups `of` rounds."""
+
+    def run(pace: Pace) -> None:
+        model = build(ema_half_life=0).to(DEVICE)
+        ready = Batches(pace, made_up(model, batch_size), of * len(model.turns(1)))
+        batches = (tuple(t.to(DEVICE) for t in batch) for batch in ready)
+        if isinstance(model, DCGAN):
+            dcgan_by_hand(model, batches)
+        elif isinstance(model, TranslationGAN):
+            translation_by_hand(model, batches)
+        elif isinstance(model, StyleBasedGAN):
+            style_by_hand(model, batches)
+        elif isinstance(model, LatentGAN):
+            latent_by_hand(model, batches)
 
     return run
 
@@ -174,6 +196,20 @@ def translation_by_hand(model: Pix2Pix | CycleGAN, batches: Iterable[Batch]) -> 
             move(optimizer, player.objective(pair))
             for network in resting:
                 network.requires_grad_(True)
+
+
+def style_by_hand(model: StyleBasedGAN, batches: Iterable[Batch]) -> None:
+    """The loop over moves that draw latents of their own, with the regularizers when they are due."""
+    players = model.configure_players()
+    steps = dict(zip(players, optimizers(model), strict=True))
+    for number, batch in enumerate(batches):
+        (moves,) = model.turns(number)
+        ((part, _),) = model.deal(batch, moves)
+        for name in moves:
+            mover = name.partition("/")[0]
+            for rival, player in players.items():
+                player.network.requires_grad_(rival == mover)
+            move(steps[mover], players[mover].objective_of(name)(part))
 
 
 def optimizers(model: GAN) -> list[Optimizer]:

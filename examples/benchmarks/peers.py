@@ -27,7 +27,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from examples.benchmarks.games import DEVICE, under_trainer
+from examples.benchmarks.games import DEVICE, by_hand, under_trainer
 from examples.benchmarks.pairs import Batches, Comparison, Pace, Side
 from gan_modules.base import Terms, UnconditionalGAN, adam
 from gan_modules.functional import losses, regularizers
@@ -44,7 +44,7 @@ class OnTheirNets(UnconditionalGAN):
     Args:
         generator: From latents to images.
         discriminator: From images to logits.
-        judge: The discriminator's terms, from the discriminator, reals, fakes and the round.
+        judge: The discriminator's terms, from the discriminator, reals, fakes and the number of its moves before.
         deceive: The generator's loss, from the logits of its images.
         image_size: Height and width.
         latent_dim: Size of the latent vector.
@@ -80,23 +80,25 @@ class OnTheirNets(UnconditionalGAN):
         )
         self.judge = judge
         self.deceive = deceive
+        self.judged = 0
 
     def discriminator_losses(self, real: Tensor, fake: Tensor) -> Terms:
-        return self.judge(self.discriminator, real, fake, self.trainer.global_step)
+        self.judged += 1
+        return self.judge(self.discriminator, real, fake, self.judged - 1)
 
     def generator_losses(self, fake: Tensor) -> Terms:
         return {"adversarial": self.deceive(self.discriminator(fake))}
 
 
-def hinge(net: nn.Module, real: Tensor, fake: Tensor, round: int) -> Terms:
+def hinge(net: nn.Module, real: Tensor, fake: Tensor, number: int) -> Terms:
     return {"hinge": losses.hinge_d(net(real), net(fake))}
 
 
-def minimax(net: nn.Module, real: Tensor, fake: Tensor, round: int) -> Terms:
+def minimax(net: nn.Module, real: Tensor, fake: Tensor, number: int) -> Terms:
     return {"minimax": losses.minimax_d(net(real), net(fake))}
 
 
-def wasserstein(net: nn.Module, real: Tensor, fake: Tensor, round: int) -> Terms:
+def wasserstein(net: nn.Module, real: Tensor, fake: Tensor, number: int) -> Terms:
     return {
         "critic": losses.wasserstein_d(net(real), net(fake)),
         "gradient_penalty": 10.0 * regularizers.gradient_penalty(net, real, fake),
@@ -283,9 +285,9 @@ class FirstOutput(nn.Module):
         return self.network(images)[0]
 
 
-def hinge_with_lazy_penalty(net: nn.Module, real: Tensor, fake: Tensor, round: int) -> Terms:
+def hinge_with_lazy_penalty(net: nn.Module, real: Tensor, fake: Tensor, number: int) -> Terms:
     """Its objective: reals are to score low, and every fourth round gradients at both kinds of images to vanish."""
-    lazy = round % LAZY == 0
+    lazy = number % LAZY == 0
     images = [images.detach().requires_grad_(lazy) for images in (real, fake)]
     scores = [net(kind).float() for kind in images]
     terms = {"hinge": (torch.relu(1 + scores[0]) + torch.relu(1 - scores[1])).mean()}
@@ -318,12 +320,20 @@ def against_ours(
     batch_size: int = BATCH,
     of: int = 1,
 ) -> Comparison:
-    """A peer's trainer, ours in its number format, and ours in bfloat16 where that is safe; none keeps an average."""
+    """A peer's trainer, ours in its number format, and ours in bfloat16 where that is safe; none keeps an average.
+
+    The loop written by hand beside them shows what there is to be had from these networks on this machine.
+    """
 
     def side(precision: str) -> Side:
         return under_trainer(ours, batch_size, precision, of, ema_half_life=0)
 
-    sides = {peer: theirs, "Trainer": side("32-true"), "Trainer, bf16-mixed": side("bf16-mixed")}
+    sides = {
+        peer: theirs,
+        "loop by hand": by_hand(ours, batch_size, of),
+        "Trainer": side("32-true"),
+        "Trainer, bf16-mixed": side("bf16-mixed"),
+    }
     return Comparison(about, sides, {name: peer for name in sides if name != peer})
 
 
