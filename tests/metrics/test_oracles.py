@@ -35,7 +35,8 @@ from torchmetrics.image.mifid import MemorizationInformedFrechetInceptionDistanc
 from datamodules import DigitsDataModule
 from gan_modules.functional.frechet import frechet_distance, mean_and_covariance, trace_of_root
 from gan_modules.functional.kernels import squared_mmd
-from gan_modules.functional.paths import slerp, trimmed_mean
+from gan_modules.functional.latents import slerp
+from gan_modules.functional.paths import trimmed_mean
 from gan_modules.metrics import (
     CLIPFeatures,
     DensityCoverage,
