@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Sequence
 from typing import IO, Literal
 
@@ -13,6 +12,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from .base import Batch, BatchedDataset, DataError
+from .unreadable import Substitutes
 
 Crop = Literal["center", "random", "stretch"]
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # Pillow's name for images of so many channels
@@ -31,9 +31,6 @@ class ImageFiles(BatchedDataset):
         crop: What to keep of an image whose proportions differ; see ``fit``.
         flip: Whether to mirror every second image, at random.
         skip_unreadable: Whether the next readable image takes the place of one that cannot be read.
-
-    Attributes:
-        unreadable: Which files have been found unreadable so far ``(len(paths),)`` bool, by any worker.
     """
 
     def __init__(
@@ -53,8 +50,7 @@ class ImageFiles(BatchedDataset):
         self.channels = channels
         self.crop = crop
         self.flip = flip
-        self.skip_unreadable = skip_unreadable
-        self.unreadable = torch.zeros(len(paths), dtype=torch.bool).share_memory_()  # type: ignore[no-untyped-call]
+        self.substitutes = Substitutes(paths, skip_unreadable)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -62,26 +58,15 @@ class ImageFiles(BatchedDataset):
     @property
     def skipped(self) -> list[str]:
         """The files that have been found unreadable so far."""
-        return [path for path, unreadable in zip(self.paths, self.unreadable.tolist(), strict=True) if unreadable]
+        return self.substitutes.skipped
 
     def __getitems__(self, indices: list[int]) -> Batch:
-        files = [self._read(index) for index in indices]
+        files = [self.substitutes.read(index, self._read) for index in indices]
         images = torch.stack([self._pixels(image) for image, _ in files])
         return (images,) if self.labels is None else (images, self.labels[[index for _, index in files]])
 
-    def _read(self, index: int) -> tuple[Image.Image, int]:
-        """The file's image, or the next one's that can be read, and its index."""
-        for candidate in [*range(index, len(self)), *range(index)]:
-            if self.unreadable[candidate]:
-                continue
-            try:
-                return read_image(self.paths[candidate], self.channels), candidate
-            except DataError as error:
-                if not self.skip_unreadable:
-                    raise
-                self.unreadable[candidate] = True
-                warnings.warn(f"{error} The next image takes its place.", stacklevel=2)
-        raise DataError("No image of the set can be read: is its disk still there?")
+    def _read(self, index: int) -> Image.Image:
+        return read_image(self.paths[index], self.channels)
 
     def _pixels(self, image: Image.Image) -> Tensor:
         image = fit(image, self.size, self.crop)

@@ -7,15 +7,16 @@ import os
 import torch
 from torch import Tensor
 
-from .base import DataError, ImageDataModule, require
+from .base import DataError, require
 from .image_files import MODES, SUFFIXES, Crop, ImageFiles, list_images
 from .in_memory import require_fraction, split_indices
 from .packed import PackedImages, pack_images
+from .unreadable import FilesDataModule
 
 Images = ImageFiles | PackedImages
 
 
-class ImageFolderDataModule(ImageDataModule):
+class ImageFolderDataModule(FilesDataModule):
     """Every image below a folder, whatever its format, mode and size; with classes, one subfolder each.
 
     PNG, JPEG, WebP, BMP, GIF (first frame) and TIFF are read as they are asked for: greys of 8 and 16 bits, palettes,
@@ -138,16 +139,6 @@ class ImageFolderDataModule(ImageDataModule):
             flip=flip,
             skip_unreadable=self.skip_unreadable,
         )
-
-    @property
-    def skipped(self) -> list[str]:
-        """The files that this process could not read so far."""
-        return sorted({path for split in self.__dict__.get("splits", ()) for path in split.skipped})
-
-    def teardown(self, stage: str) -> None:
-        """Count the images that were skipped."""
-        if skipped := self.skipped:
-            print(f"Skipped {len(skipped)} unreadable images: {', '.join(skipped[:5])}{', …' * (len(skipped) > 5)}")
 
     def _labels(self, names: list[str]) -> Tensor:
         classes = sorted({name.split("/")[0] for name in names if "/" in name})

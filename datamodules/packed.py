@@ -104,7 +104,7 @@ def pack_images(files: ImageFiles, folder: str, num_workers: int) -> Pack:
 
 def _key(files: ImageFiles) -> str:
     found = [(path, stat.st_size, stat.st_mtime_ns) for path in files.paths for stat in [os.stat(path)]]
-    whole = json.dumps([found, files.size, files.channels, files.crop, files.skip_unreadable])
+    whole = json.dumps([found, files.size, files.channels, files.crop, files.substitutes.wanted])
     return hashlib.sha256(whole.encode()).hexdigest()[:16]
 
 
@@ -123,7 +123,7 @@ def _write(files: ImageFiles, path: str, num_workers: int) -> None:
             for images, *_ in loader:
                 file.write(images.numpy().tobytes())
                 bar.update(len(images))
-            file.write((~files.unreadable).numpy().tobytes())
+            file.write((~files.substitutes.unreadable).numpy().tobytes())
         os.replace(partial, path)
     except OSError as error:
         raise DataError(f"Cannot write the packed images to {folder} ({error}): {remedy}.") from error

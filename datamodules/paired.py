@@ -10,11 +10,12 @@ from typing import Literal
 import torch
 from PIL import Image
 
-from .authors_sets import PAIRED_SETS, fetch
-from .base import Batch, BatchedDataset, DataError, ImageDataModule, require
+from .authors_sets import PAIRED_SETS
+from .base import Batch, BatchedDataset, DataError, require
 from .image_files import SUFFIXES, list_images, pixels, read_image
-from .in_memory import require_fraction, split_indices
-from .sides import Jitter, Size, as_shape, load_size_of
+from .in_memory import split_indices
+from .sides import Jitter, Size, TwoSidedDataModule, as_shape, load_size_of
+from .unreadable import Substitutes
 
 OFFICIAL = ("train", "val", "test")  # subfolders of a set that comes with a split
 
@@ -27,32 +28,48 @@ class PairedImages(BatchedDataset):
         channels: Channels of the two sides.
         jitter: What to do with each pair.
         swap: Whether the second of a pair is side A.
+        skip_unreadable: Whether the next readable pair takes the place of one that cannot be read.
     """
 
     def __init__(
-        self, pairs: Sequence[tuple[str, str]], channels: tuple[int, int], jitter: Jitter, swap: bool = False
+        self,
+        pairs: Sequence[tuple[str, str]],
+        channels: tuple[int, int],
+        jitter: Jitter,
+        swap: bool = False,
+        skip_unreadable: bool = False,
     ) -> None:
         self.pairs = pairs
         self.channels = channels
         self.jitter = jitter
         self.swap = swap
+        self.substitutes = Substitutes([first for first, _ in pairs], skip_unreadable)
 
     def __len__(self) -> int:
         return len(self.pairs)
 
+    @property
+    def skipped(self) -> list[str]:
+        """The first files of the pairs that have been found unreadable so far."""
+        return self.substitutes.skipped
+
     def __getitems__(self, indices: list[int]) -> Batch:
-        columns = zip(*(self._pair(*self.pairs[index]) for index in indices), strict=True)
+        pairs = (self.substitutes.read(index, self._read) for index in indices)
+        columns = zip(*(self._sides(*self.pairs[index], *images) for images, index in pairs), strict=True)
         a, b = (
             torch.stack([pixels(image, channels) for image in column])
             for column, channels in zip(columns, self.channels, strict=True)
         )
         return a, b
 
-    def _pair(self, first: str, second: str) -> list[Image.Image]:
+    def _read(self, index: int) -> tuple[Image.Image, Image.Image]:
+        first, second = self.pairs[index]
         # channels are given for sides A and B, which are the second and the first of the files where swapped
         of_first, of_second = reversed(self.channels) if self.swap else self.channels
         one = read_image(first, of_first)
-        two = one if (first, of_first) == (second, of_second) else read_image(second, of_second)
+        return one, one if (first, of_first) == (second, of_second) else read_image(second, of_second)
+
+    def _sides(self, first: str, second: str, one: Image.Image, two: Image.Image) -> list[Image.Image]:
         if first == second:
             half, odd = divmod(one.width, 2)
             require(not odd, f"{first} is {one.width} pixels wide: two images side by side need an even width.")
@@ -66,7 +83,7 @@ class PairedImages(BatchedDataset):
         return images[::-1] if self.swap else images
 
 
-class PairedImagesDataModule(ImageDataModule):
+class PairedImagesDataModule(TwoSidedDataModule):
     """Paired images, for Pix2Pix: two folders with like names, or one folder of images side by side.
 
     Batches are ``(a, b)``. Subfolders ``train``, ``val`` and ``test`` are taken as the split; without them, a share of
@@ -86,6 +103,8 @@ class PairedImagesDataModule(ImageDataModule):
         channels: Channels of the input: 1 (grey), 3 (RGB) or 4 (RGBA).
         target_channels: Channels of the output; by default as many.
         horizontal_flip: Whether to mirror every second training pair, at random.
+        skip_unreadable: Whether to put the next pair in the place of one that cannot be read, with a warning, and
+            count them at the end, instead of stopping.
         val_fraction: Share of the pairs held out where the set comes without a split.
         batch_size: Pairs that one move of a player sees, in each process.
         num_workers: Processes that load data besides the main one.
@@ -101,6 +120,8 @@ class PairedImagesDataModule(ImageDataModule):
         ((1, 64, 64), (3, 64, 64))
     """
 
+    sets = PAIRED_SETS
+
     def __init__(
         self,
         folder: str = "data",
@@ -113,48 +134,29 @@ class PairedImagesDataModule(ImageDataModule):
         channels: int = 3,
         target_channels: int | None = None,
         horizontal_flip: bool = True,
+        skip_unreadable: bool = False,
         val_fraction: float = 0.1,
         batch_size: int = 1,
         num_workers: int = 4,
         seed: int = 0,
     ) -> None:
-        super().__init__(batch_size=batch_size, num_workers=num_workers, seed=seed)
-        self._image_shape = as_shape(channels, image_size)
-        self._target_shape = as_shape(channels if target_channels is None else target_channels, image_size)
+        super().__init__(
+            folder,
+            dataset,
+            as_shape(channels, image_size),
+            as_shape(channels if target_channels is None else target_channels, image_size),
+            horizontal_flip=horizontal_flip,
+            skip_unreadable=skip_unreadable,
+            val_fraction=val_fraction,
+            batch_size=batch_size,
+            num_workers=num_workers,
+            seed=seed,
+        )
         self._load_size = load_size_of(image_size, load_size)
         require(direction in ("AtoB", "BtoA"), f"direction={direction!r} must be 'AtoB' or 'BtoA'.")
-        require(
-            dataset is None or dataset in PAIRED_SETS,
-            f"There is no paired set dataset={dataset!r}: choose one of {', '.join(PAIRED_SETS)}.",
-        )
         require(dataset is None or target_folder is None, "A set by name has both sides: leave target_folder out.")
-        require_fraction(val_fraction)
-        self.folder = os.path.expanduser(folder)
         self.target_folder = None if target_folder is None else os.path.expanduser(target_folder)
-        self.dataset = dataset
         self.direction = direction
-        self.horizontal_flip = horizontal_flip
-        self.val_fraction = val_fraction
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """``(C, H, W)`` of the input."""
-        return self._image_shape
-
-    @property
-    def target_shape(self) -> tuple[int, int, int]:
-        """``(C, H, W)`` of the output."""
-        return self._target_shape
-
-    @property
-    def num_classes(self) -> int:
-        """No classes."""
-        return 0
-
-    def prepare_data(self) -> None:
-        """Fetch a set by name, in one process, unless it is in place."""
-        if self.dataset is not None:
-            fetch(PAIRED_SETS[self.dataset], os.path.join(self.folder, self.dataset))
 
     def load(self) -> tuple[PairedImages, PairedImages, PairedImages]:
         """List the pairs; where there is no split, hold some out at random as validation and test set."""
@@ -170,7 +172,8 @@ class PairedImagesDataModule(ImageDataModule):
 
         def subset(names: list[str], jitter: Jitter) -> PairedImages:
             channels = (self.image_shape[0], self.target_shape[0])
-            return PairedImages([pairs[name] for name in names], channels, jitter, self.direction == "BtoA")
+            chosen = [pairs[name] for name in names]
+            return PairedImages(chosen, channels, jitter, self.direction == "BtoA", self.skip_unreadable)
 
         still = Jitter(self.image_shape[1:])
         moving = Jitter(self.image_shape[1:], self._load_size, self.horizontal_flip)
@@ -178,7 +181,7 @@ class PairedImagesDataModule(ImageDataModule):
 
     def _pairs(self) -> dict[str, tuple[str, str]]:
         """Both files of each pair by their common name."""
-        files = _files(self.folder if self.dataset is None else os.path.join(self.folder, self.dataset))
+        files = _files(self.place)
         if self.target_folder is None:
             return {name: (path, path) for name, path in files.items()}
         partners = _files(self.target_folder)

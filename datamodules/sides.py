@@ -1,14 +1,20 @@
-"""What images of two sides go through: the published jitter."""
+"""What datamodules of two sides share: their arguments' meaning, and the published jitter."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from abc import ABC
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import torch
 from PIL import Image, ImageOps
 
+from .authors_sets import Archive, fetch
 from .base import require
 from .image_files import MODES
+from .in_memory import require_fraction
+from .unreadable import FilesDataModule
 
 Size = int | tuple[int, int]  # pixels: a square's side, or height and width
 PUBLISHED = 286 / 256  # sizes before and after the random crop (arXiv:1611.07004, Sec. 6.2)
@@ -57,3 +63,74 @@ def load_size_of(size: Size, load_size: Size | None) -> tuple[int, int]:
         f"load_size={load_size} must be at least image_size={size}, which is cut out of it.",
     )
     return load_height, load_width
+
+
+class TwoSidedDataModule(FilesDataModule, ABC):
+    """Base of the datamodules whose batches are ``(a, b)``, images of two sides.
+
+    Args:
+        folder: The place of the images.
+        dataset: One of the authors' `sets`, in place of `folder`'s own images; downloaded to ``folder/dataset``.
+        image_shape: ``(C, H, W)`` of side A.
+        target_shape: That of side B.
+        horizontal_flip: Whether to mirror every second training image, at random.
+        skip_unreadable: Whether the next readable image takes the place of one that cannot be read.
+        val_fraction: Share held out where the set comes without a split.
+        **loading: See `ImageDataModule`.
+
+    Raises:
+        DataError: If an argument is out of range.
+    """
+
+    sets: ClassVar[Mapping[str, Archive]]
+
+    def __init__(
+        self,
+        folder: str,
+        dataset: str | None,
+        image_shape: tuple[int, int, int],
+        target_shape: tuple[int, int, int],
+        *,
+        horizontal_flip: bool,
+        skip_unreadable: bool,
+        val_fraction: float,
+        **loading: int,
+    ) -> None:
+        super().__init__(**loading)
+        require(
+            dataset is None or dataset in self.sets,
+            f"{type(self).__name__} has no set dataset={dataset!r}: choose one of {', '.join(self.sets)}.",
+        )
+        require_fraction(val_fraction)
+        self.folder = os.path.expanduser(folder)
+        self.dataset = dataset
+        self.horizontal_flip = horizontal_flip
+        self.skip_unreadable = skip_unreadable
+        self.val_fraction = val_fraction
+        self._image_shape = image_shape
+        self._target_shape = target_shape
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """``(C, H, W)`` of side A, the input."""
+        return self._image_shape
+
+    @property
+    def target_shape(self) -> tuple[int, int, int]:
+        """``(C, H, W)`` of side B, the output."""
+        return self._target_shape
+
+    @property
+    def num_classes(self) -> int:
+        """No classes."""
+        return 0
+
+    @property
+    def place(self) -> str:
+        """The folder that the images are in."""
+        return self.folder if self.dataset is None else os.path.join(self.folder, self.dataset)
+
+    def prepare_data(self) -> None:
+        """Fetch a set by name, in one process, unless it is in place."""
+        if self.dataset is not None:
+            fetch(self.sets[self.dataset], self.place)

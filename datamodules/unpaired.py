@@ -8,11 +8,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .authors_sets import UNPAIRED_SETS, fetch
-from .base import Batch, BatchedDataset, ImageDataModule, require
+from .authors_sets import UNPAIRED_SETS
+from .base import Batch, BatchedDataset, require
 from .image_files import SUFFIXES, list_images, pixels, read_image
-from .in_memory import require_fraction, split_indices
-from .sides import Jitter, Size, as_shape, load_size_of
+from .in_memory import split_indices
+from .sides import Jitter, Size, TwoSidedDataModule, as_shape, load_size_of
+from .unreadable import Substitutes
 
 
 class UnpairedImages(BatchedDataset):
@@ -26,6 +27,7 @@ class UnpairedImages(BatchedDataset):
         channels: Channels of the two sides.
         jitters: What to do with the images of the two sides.
         training: Whether to pair at random.
+        skip_unreadable: Whether the next readable image of a side takes the place of one that cannot be read.
     """
 
     def __init__(
@@ -34,14 +36,21 @@ class UnpairedImages(BatchedDataset):
         channels: tuple[int, int],
         jitters: tuple[Jitter, Jitter],
         training: bool,
+        skip_unreadable: bool = False,
     ) -> None:
         self.paths = paths
         self.channels = channels
         self.jitters = jitters
         self.training = training
+        self.substitutes = [Substitutes(side, skip_unreadable) for side in paths]
 
     def __len__(self) -> int:
         return max(map(len, self.paths))
+
+    @property
+    def skipped(self) -> list[str]:
+        """The files that have been found unreadable so far."""
+        return [path for side in self.substitutes for path in side.skipped]
 
     def __getitems__(self, indices: list[int]) -> Batch:
         longer = 0 if len(self.paths[0]) >= len(self.paths[1]) else 1
@@ -53,16 +62,18 @@ class UnpairedImages(BatchedDataset):
                 chosen = indices
             else:
                 chosen = torch.randint(len(paths), (len(indices),)).tolist()
-            sides.append(self._images(side, [paths[index] for index in chosen]))
+            sides.append(self._images(side, chosen))
         return tuple(sides)
 
-    def _images(self, side: int, paths: Sequence[str]) -> Tensor:
-        channels, jitter = self.channels[side], self.jitters[side]
-        images = [pixels(jitter([read_image(path, channels)])[0], channels) for path in paths]
+    def _images(self, side: int, indices: Sequence[int]) -> Tensor:
+        paths, channels, jitter = self.paths[side], self.channels[side], self.jitters[side]
+        read = self.substitutes[side].read
+        found = [read(index, lambda candidate: read_image(paths[candidate], channels))[0] for index in indices]
+        images = [pixels(jitter([image])[0], channels) for image in found]
         return torch.stack(images) if images else torch.empty(0, channels, *jitter.size, dtype=torch.uint8)
 
 
-class UnpairedImagesDataModule(ImageDataModule):
+class UnpairedImagesDataModule(TwoSidedDataModule):
     """Images of two kinds, for CycleGAN: the folders ``trainA``, ``trainB`` and maybe ``testA``, ``testB``.
 
     Batches are ``(a, b)``, paired at random anew in every epoch, which is as long as the larger side. As published
@@ -82,6 +93,8 @@ class UnpairedImagesDataModule(ImageDataModule):
         channels: Channels of side A: 1 (grey), 3 (RGB) or 4 (RGBA).
         target_channels: Channels of side B; by default as many.
         horizontal_flip: Whether to mirror every second training image, at random.
+        skip_unreadable: Whether to put the next image in the place of one that cannot be read, with a warning, and
+            count them at the end, instead of stopping.
         val_fraction: Share of each side held out where there is no ``testA`` and ``testB``.
         batch_size: Images of each side that one move of a player sees, in each process.
         num_workers: Processes that load data besides the main one.
@@ -96,6 +109,8 @@ class UnpairedImagesDataModule(ImageDataModule):
         (3, 64, 96)
     """
 
+    sets = UNPAIRED_SETS
+
     def __init__(
         self,
         folder: str = "data",
@@ -107,49 +122,31 @@ class UnpairedImagesDataModule(ImageDataModule):
         channels: int = 3,
         target_channels: int | None = None,
         horizontal_flip: bool = True,
+        skip_unreadable: bool = False,
         val_fraction: float = 0.1,
         batch_size: int = 1,
         num_workers: int = 4,
         seed: int = 0,
     ) -> None:
-        super().__init__(batch_size=batch_size, num_workers=num_workers, seed=seed)
-        self._image_shape = as_shape(channels, image_size)
-        self._target_shape = as_shape(
-            channels if target_channels is None else target_channels, image_size if target_size is None else target_size
+        super().__init__(
+            folder,
+            dataset,
+            as_shape(channels, image_size),
+            as_shape(
+                channels if target_channels is None else target_channels,
+                image_size if target_size is None else target_size,
+            ),
+            horizontal_flip=horizontal_flip,
+            skip_unreadable=skip_unreadable,
+            val_fraction=val_fraction,
+            batch_size=batch_size,
+            num_workers=num_workers,
+            seed=seed,
         )
         loaded = load_size_of(image_size, load_size)
-        (_, height, width), (_, target_height, target_width) = self._image_shape, self._target_shape
+        (_, height, width), (_, target_height, target_width) = self.image_shape, self.target_shape
         enlarged = (round(target_height * loaded[0] / height), round(target_width * loaded[1] / width))
         self._load_sizes = (loaded, enlarged)
-        require(
-            dataset is None or dataset in UNPAIRED_SETS,
-            f"There is no unpaired set dataset={dataset!r}: choose one of {', '.join(UNPAIRED_SETS)}.",
-        )
-        require_fraction(val_fraction)
-        self.folder = os.path.expanduser(folder)
-        self.dataset = dataset
-        self.horizontal_flip = horizontal_flip
-        self.val_fraction = val_fraction
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """``(C, H, W)`` of side A."""
-        return self._image_shape
-
-    @property
-    def target_shape(self) -> tuple[int, int, int]:
-        """``(C, H, W)`` of side B."""
-        return self._target_shape
-
-    @property
-    def num_classes(self) -> int:
-        """No classes."""
-        return 0
-
-    def prepare_data(self) -> None:
-        """Fetch a set by name, in one process, unless it is in place."""
-        if self.dataset is not None:
-            fetch(UNPAIRED_SETS[self.dataset], os.path.join(self.folder, self.dataset))
 
     def load(self) -> tuple[UnpairedImages, UnpairedImages, UnpairedImages]:
         """List the images of both sides."""
@@ -162,16 +159,16 @@ class UnpairedImagesDataModule(ImageDataModule):
                 for shape, load_size in zip(shapes, self._load_sizes, strict=True)
             )
             paths = (sides[0][part], sides[1][part])
-            return UnpairedImages(paths, (shapes[0][0], shapes[1][0]), (first, second), training)
+            channels = (shapes[0][0], shapes[1][0])
+            return UnpairedImages(paths, channels, (first, second), training, self.skip_unreadable)
 
         val = subset(1, training=False)
         return subset(0, training=True), val, val
 
     def _split(self, side: str) -> tuple[list[str], list[str]]:
         """Training and validation files of side A or B."""
-        root = self.folder if self.dataset is None else os.path.join(self.folder, self.dataset)
-        train, test = (_files(os.path.join(root, part + side)) for part in ("train", "test"))
-        where = os.path.join(root, f"train{side}")
+        train, test = (_files(os.path.join(self.place, part + side)) for part in ("train", "test"))
+        where = os.path.join(self.place, f"train{side}")
         require(bool(train), f"{where} holds no image: put side {side}'s there ({' '.join(SUFFIXES)}).")
         if test:
             return train, test

@@ -138,6 +138,10 @@ class LatentGAN(GAN, ABC):
             for real, latents, *condition in zip(*columns, strict=True)
         ]
 
+    def coarsen(self, real: Tensor) -> Tensor:
+        """Reals as coarse as the images that the networks now make: as they are, where networks do not grow."""
+        return real
+
     def _judge(self, deal: Deal) -> Terms:
         if (fake := deal.fake) is None:
             with torch.no_grad():

@@ -68,7 +68,11 @@ Each command explains its arguments: gan-modules fit --help. Those of one class:
 
 
 class ArgumentParser(LightningArgumentParser):
-    """A parser that answers a mistake with one sentence."""
+    """A parser that wants whole words, and answers a mistake with one sentence."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        # the beginning of an option would pass for it, even where only a mistyped one begins so
+        super().__init__(*args, allow_abbrev=False, **kwargs)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Say what is wrong and leave with status 2."""

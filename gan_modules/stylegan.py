@@ -127,8 +127,8 @@ class StyleGAN(StyleBasedGAN):
         return super().deal([self.coarsen(batch[0]), *batch[1:]], movers)
 
     def coarsen(self, real: Tensor) -> Tensor:
-        """Images ``(N, C, H, W)`` at the present level, faded as the generator's are (arXiv:1710.10196, Fig. 2)."""
-        whole, fade = int(self.level), self.level % 1
+        """Images ``(N, C, H, W)`` at the networks' level, faded as the generator's are (arXiv:1710.10196, Fig. 2)."""
+        whole, fade = int(self.generator.level), self.generator.level % 1
         fine = _pixelate(real, 1 << whole)
         return fine.lerp(_pixelate(real, 2 << whole), fade) if fade else fine
 

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "gan_modules"
 SHARED = {"__init__", "__main__", "base", "cli"}
 VARIANTS = sorted(path for path in PACKAGE.glob("*.py") if path.stem not in SHARED)
-SOURCES = sorted([*PACKAGE.rglob("*.py"), *(ROOT / "datamodules").rglob("*.py")])
+SOURCES = sorted(path for folder in ("gan_modules", "datamodules", "tests") for path in (ROOT / folder).rglob("*.py"))
 
 
 def imports(path):

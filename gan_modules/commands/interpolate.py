@@ -7,6 +7,7 @@ from pathlib import Path
 from gan_modules.callbacks.pictures import image_grid
 from gan_modules.commands.checkpoint import load_latent_model
 from gan_modules.commands.numbers import Numbers, parse_numbers
+from gan_modules.commands.outputs import check_file
 from gan_modules.tools import interpolate as interpolation
 from gan_modules.tools import save_movie
 from gan_modules.tools.interpolation import Space
@@ -46,6 +47,7 @@ def interpolate(
     """
     chosen = parse_numbers("seeds", seeds)
     check_movie(out, fps)
+    check_file(out)
     model = load_latent_model(ckpt_path, device)
     frames = interpolation(
         model, chosen, steps=steps, cells=cells, space=space, labels=labels, truncation=truncation, ema=ema

@@ -9,6 +9,7 @@ from PIL import Image
 from gan_modules.base import GANError
 from gan_modules.commands.checkpoint import load_latent_model
 from gan_modules.commands.numbers import Numbers, parse_numbers
+from gan_modules.commands.outputs import check_file
 from gan_modules.tools import mix as mixture
 
 
@@ -41,6 +42,7 @@ def mix(
     layers = [parse_numbers("styles", str(part)) for part in ([styles] if isinstance(styles, str) else styles)]
     if out.suffix.lower() != ".png":
         raise GANError(f"'{out}' is no name for a sheet: let it end in .png.")
+    check_file(out)
     model = load_latent_model(ckpt_path, device)
     sheets = [mixture(model, *seeds, styles=part, labels=labels, truncation=truncation, ema=ema) for part in layers]
     pictures = [sheet.picture() for sheet in sheets]

@@ -8,6 +8,7 @@ from pathlib import Path
 from datamodules.image_files import fit, pixels, read_image
 from gan_modules.base import GANError
 from gan_modules.commands.checkpoint import load_latent_model
+from gan_modules.commands.outputs import check_folder
 from gan_modules.tools import project as projection
 from gan_modules.tools.distances import LPIPS, Distance, PixelsAndFeatures
 from gan_modules.tools.styles import style_based
@@ -42,6 +43,7 @@ def project(
     """
     if not image.is_file():
         raise GANError(f"There is no image '{image}': check the path.")
+    check_folder(out)
     model = style_based(load_latent_model(ckpt_path, device), "project")
     channels, height, width = model.image_shape
     picture = read_image(str(image), channels)

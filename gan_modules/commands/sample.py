@@ -7,10 +7,12 @@ from pathlib import Path
 
 import torch
 
+from datamodules.image_files import SUFFIXES
 from gan_modules.base import SAMPLE_CHUNK, GANError
 from gan_modules.callbacks.pictures import as_image, image_grid, scatter, to_uint8
 from gan_modules.commands.checkpoint import load_latent_model
 from gan_modules.commands.numbers import Numbers, parse_numbers
+from gan_modules.commands.outputs import check_file, check_folder
 from gan_modules.tools.drawing import paint, seed_condition, seed_latents
 
 
@@ -42,8 +44,12 @@ def sample(
     chosen = None if seeds is None else parse_numbers("seeds", seeds)
     if n < 1:
         raise GANError(f"n={n} must be at least 1: it is the number of images.")
+    single = out.suffix.lower() == ".png"
+    if not single and out.suffix.lower() in SUFFIXES and not out.is_dir():
+        raise GANError(f"'{out}' is no name for a grid: let it end in .png, or name a folder for single images.")
+    (check_file if single else check_folder)(out)
     model = load_latent_model(ckpt_path, device)
-    points, single = len(model.image_shape) == 1, out.suffix.lower() == ".png"
+    points = len(model.image_shape) == 1
     if points and not single:
         raise GANError(f"{type(model).__name__} was trained on points, which make one picture: let --out end in .png.")
     if chosen is None:

@@ -14,6 +14,7 @@ from datamodules.image_files import SUFFIXES, list_images, pixels, read_image
 from gan_modules.base import Direction, GANError, TranslationGAN
 from gan_modules.callbacks.pictures import as_image, to_uint8
 from gan_modules.commands.checkpoint import load_model
+from gan_modules.commands.outputs import check_folder
 
 
 def translate(
@@ -53,6 +54,8 @@ def translate(
     names = list_images(str(source))
     if not names:
         raise GANError(f"'{source}' holds no image: put some there ({' '.join(SUFFIXES)}).")
+    for folder in {(target / name).parent for name in names}:
+        check_folder(folder, "output")
     model = load_model(ckpt_path, device)
     if not isinstance(model, TranslationGAN):
         raise GANError(f"'{ckpt_path}' holds a {type(model).__name__}, which does not translate images: see sample.")

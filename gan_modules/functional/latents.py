@@ -12,7 +12,7 @@ from torch.nn import functional as F
 SMALLEST_SINE = 1e-4  # of an angle between two latents below which the arc between them is a line, or not determined
 
 
-def slerp(start: Tensor, end: Tensor, t: float) -> Tensor:
+def slerp(start: Tensor, end: Tensor, t: float | Tensor) -> Tensor:
     """Spherical interpolation: at constant angular speed along the arc, the norm changing linearly (arXiv:1609.04468).
 
     Normal latents lie near a sphere; a straight line between two would pass through norms that the generator has
@@ -21,7 +21,7 @@ def slerp(start: Tensor, end: Tensor, t: float) -> Tensor:
     Args:
         start: Latents ``(…, D)`` at `t` = 0.
         end: Latents ``(…, D)`` at `t` = 1.
-        t: Where between the two, in [0, 1].
+        t: Where between the two, in [0, 1]; one for all, or ``(…, 1)``.
 
     >>> slerp(torch.tensor([1.0, 0.0]), torch.tensor([0.0, 3.0]), 0.5)
     tensor([1.4142, 1.4142])

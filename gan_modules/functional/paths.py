@@ -1,4 +1,4 @@
-"""Paths through latent space, and how much the picture changes along them."""
+"""How much the picture changes along paths through latent space."""
 
 from __future__ import annotations
 
@@ -8,19 +8,7 @@ import torch
 from torch import Tensor
 
 
-def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
-    """Points between latents ``(N, D)`` along great circles, at t ``(N, 1)`` from 0 to 1.
-
-    Norms go from that of `a` to that of `b`; latents that point the same way are connected by a line.
-    """
-    cosine = torch.cosine_similarity(a, b, dim=1).clamp(-1, 1)[:, None]
-    angle = cosine.acos()
-    straight = angle < 1e-4
-    sine = torch.where(straight, 1, angle.sin())
-    return torch.where(straight, torch.lerp(a, b, t), ((1 - t) * angle).sin() / sine * a + (t * angle).sin() / sine * b)
-
-
-def path_lengths(
+def perceptual_path_lengths(
     generate: Callable[[Tensor], Tensor],
     embed: Callable[[Tensor], Tensor],
     start: Tensor,

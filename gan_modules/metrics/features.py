@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from gan_modules.base import GANError
+from gan_modules.functional.pixels import to_uint8
 
 
 class FeatureNetwork(nn.Module, ABC):
@@ -34,7 +35,7 @@ class FeatureNetwork(nn.Module, ABC):
     def forward(self, images: Tensor) -> Tensor:
         """Features ``(N, num_features)`` of images ``(N, C, H, W)``: uint8, or float in [-1, 1], rounded to uint8."""
         with torch.autocast(images.device.type, enabled=False):
-            return self.features(eight_bits(images)).float()
+            return self.features(to_uint8(images).float()).float()
 
     @cached_property
     def sha256(self) -> str:
@@ -96,13 +97,6 @@ class ModuleFeatures(FeatureNetwork):
         """What the module makes of the pixels, rounded to bytes."""
         features: Tensor = self.module(pixels.round().to(torch.uint8))
         return features
-
-
-def eight_bits(images: Tensor) -> Tensor:
-    """What a file of 8 bits holds of images: uint8, or float in [-1, 1]; as floats from 0 to 255."""
-    if images.dtype == torch.uint8:
-        return images.float()
-    return ((images.float() + 1) * 127.5).round().clamp(0, 255)
 
 
 def as_rgb(pixels: Tensor, name: str) -> Tensor:

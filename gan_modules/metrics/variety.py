@@ -12,7 +12,8 @@ from torchmetrics import Metric
 from torchmetrics.utilities.data import dim_zero_cat
 
 from gan_modules.base import GANError
-from gan_modules.functional.paths import path_lengths, slerp, trimmed_mean
+from gan_modules.functional.latents import slerp
+from gan_modules.functional.paths import perceptual_path_lengths, trimmed_mean
 from gan_modules.metrics.base import FeatureMetric
 from gan_modules.metrics.features import ModuleFeatures
 from gan_modules.metrics.networks import feature_network
@@ -109,7 +110,7 @@ class PerceptualPathLength(Metric):
         t = t.view(-1, 1)
         with torch.inference_mode():
             start, end = self.path(a, b, t), self.path(a, b, t + self.epsilon)
-            lengths = path_lengths(generate, self._embed, start, end, self.epsilon)
+            lengths = perceptual_path_lengths(generate, self._embed, start, end, self.epsilon)
         self.lengths.append(lengths.to(self.device))
 
     def compute(self) -> dict[str, Tensor]:

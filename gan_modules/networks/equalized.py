@@ -1,7 +1,8 @@
 """Layers of the StyleGAN line: weights drawn from N(0, 1) and scaled when used, so that all learn at one speed.
 
-The equalised learning rate is that of 1710.10196, Sec. 4.1. A layer before a leaky ReLU takes the activation's gain √2
-as its own `gain`, on weight and bias, which comes to the same and saves a pass over the activations.
+The equalised learning rate is that of 1710.10196, Sec. 4.1. In StyleGAN2 a leaky ReLU has the gain √2, which the layer
+before takes as its own, on weight and bias: that comes to the same and saves a pass over the activations. In StyleGAN
+√2 is He's constant, of the weights alone.
 """
 
 import math
@@ -22,6 +23,7 @@ class EqualizedLinear(nn.Module):
         in_features: Length of an input.
         out_features: Length of an output.
         gain: Factor on weight and bias.
+        bias_gain: Factor on the bias, where it is another.
         bias_init: What the biases start from.
         lr_multiplier: Speed of learning, with respect to that of other layers.
     """
@@ -32,6 +34,7 @@ class EqualizedLinear(nn.Module):
         out_features: int,
         *,
         gain: float = 1.0,
+        bias_gain: float | None = None,
         bias_init: float = 0.0,
         lr_multiplier: float = 1.0,
     ) -> None:
@@ -39,7 +42,7 @@ class EqualizedLinear(nn.Module):
         self.weight = nn.Parameter(torch.randn(out_features, in_features) / lr_multiplier)
         self.bias = nn.Parameter(torch.full((out_features,), bias_init / lr_multiplier))
         self.weight_gain = gain * lr_multiplier / math.sqrt(in_features)
-        self.bias_gain = gain * lr_multiplier
+        self.bias_gain = (gain if bias_gain is None else bias_gain) * lr_multiplier
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, in_features) to (N, out_features)."""
@@ -56,22 +59,30 @@ class EqualizedConv(nn.Module):
         out_channels: Channels of the output.
         kernel_size: Odd side of the kernel.
         gain: Factor on weight and bias.
+        bias_gain: Factor on the bias, where it is another.
         bias: Whether there is one.
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: int, *, gain: float = 1.0, bias: bool = True
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        *,
+        gain: float = 1.0,
+        bias_gain: float | None = None,
+        bias: bool = True,
     ) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel_size, kernel_size))
         self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
         self.weight_gain = gain / math.sqrt(in_channels * kernel_size**2)
-        self.gain = gain
+        self.bias_gain = gain if bias_gain is None else bias_gain
 
     def forward(self, x: Tensor, stride: int = 1, padding: int | None = None) -> Tensor:
         """Map (N, in_channels, H, W) to (N, out_channels, H, W), or as `stride` and `padding` say."""
         weight = (self.weight * self.weight_gain).to(x.dtype)
-        bias = None if self.bias is None else (self.bias * self.gain).to(x.dtype)
+        bias = None if self.bias is None else (self.bias * self.bias_gain).to(x.dtype)
         padding = weight.shape[-1] // 2 if padding is None else padding
         return F.conv2d(x, weight, bias, stride, padding)
 

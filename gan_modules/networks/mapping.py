@@ -21,6 +21,7 @@ class Mapping(nn.Module):
         num_ws: Styles an image takes.
         layers: Depth of the perceptron.
         num_classes: Classes, of which each has an embedding beside the latent (2006.06676, App. D); 0 for none.
+        bias_gain: Factor on the biases.
     """
 
     w_avg: Tensor
@@ -32,13 +33,14 @@ class Mapping(nn.Module):
         num_ws: int,
         layers: int = 8,
         num_classes: int = 0,
+        bias_gain: float = ACTIVATION_GAIN,
     ) -> None:
         super().__init__()
         self.num_ws = num_ws
         self.num_classes = num_classes
         if num_classes:
             self.embed: nn.Module = EqualizedLinear(num_classes, style_dim)
-        self.layers = _perceptron(latent_dim + (style_dim if num_classes else 0), style_dim, layers)
+        self.layers = _perceptron(latent_dim + (style_dim if num_classes else 0), style_dim, layers, bias_gain)
         self.register_buffer("w_avg", torch.zeros(style_dim))
 
     def forward(
@@ -103,11 +105,12 @@ def _one_hot(labels: Tensor, num_classes: int) -> Tensor:
     return F.one_hot(labels, num_classes).float()
 
 
-def _perceptron(in_features: int, features: int, layers: int) -> nn.Sequential:
+def _perceptron(in_features: int, features: int, layers: int, bias_gain: float = ACTIVATION_GAIN) -> nn.Sequential:
     """Layers that learn a hundred times slower than the others."""
     perceptron = nn.Sequential()
     for i in range(layers):
-        layer = EqualizedLinear(features if i else in_features, features, gain=ACTIVATION_GAIN, lr_multiplier=0.01)
+        width = features if i else in_features
+        layer = EqualizedLinear(width, features, gain=ACTIVATION_GAIN, bias_gain=bias_gain, lr_multiplier=0.01)
         perceptron.add_module(f"fc{i}", layer)
         perceptron.add_module(f"act{i}", nn.LeakyReLU(0.2))
     return perceptron

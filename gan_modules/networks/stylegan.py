@@ -5,6 +5,7 @@ of the size, 1.7 where the doubling from there is faded in by 30 %. Images keep 
 nothing outside has to know: the generator enlarges what it makes, the discriminator shrinks what it is shown.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Literal
@@ -15,12 +16,13 @@ from torch.nn import functional as F
 
 from gan_modules.functional.upfirdn import blur
 from gan_modules.networks.common import check_sizes
-from gan_modules.networks.equalized import ACTIVATION_GAIN, EqualizedConv, EqualizedLinear, minibatch_stddev, pixel_norm
+from gan_modules.networks.equalized import EqualizedConv, EqualizedLinear, minibatch_stddev, pixel_norm
 from gan_modules.networks.mapping import Mapping
 
 Noise = Literal["random", "const", "none"]
 TRIANGLE = (0.25, 0.5, 0.25)
 SLOPE = 0.2  # of LeakyReLU
+HE = math.sqrt(2)  # of the weights before a LeakyReLU, and not of the biases (published code)
 
 
 class Growing(nn.Module):
@@ -134,7 +136,7 @@ class StyleGANMapping(Mapping):
     """A mapping whose latents and embedded classes are normalised together, as in the published code; see `Mapping`."""
 
     def __init__(self, latent_dim: int, style_dim: int, num_ws: int, layers: int, num_classes: int) -> None:
-        super().__init__(latent_dim, style_dim, num_ws, layers, num_classes)
+        super().__init__(latent_dim, style_dim, num_ws, layers, num_classes, bias_gain=1.0)
         if num_classes:
             self.embed = nn.Embedding(num_classes, style_dim)
 
@@ -164,11 +166,11 @@ class StyleGANDiscriminator(Growing):
         super().__init__(image_shape)
         widths = _widths("StyleGANDiscriminator", image_shape, channel_base, channel_max)
         self.from_images = nn.ModuleList(
-            EqualizedConv(image_shape[0], width, 1, gain=ACTIVATION_GAIN) for width in widths
+            EqualizedConv(image_shape[0], width, 1, gain=HE, bias_gain=1.0) for width in widths
         )
         self.blocks = nn.ModuleList(_DownBlock(wide, narrow) for narrow, wide in pairwise(widths))
-        self.conv = EqualizedConv(widths[0] + 1, widths[0], 3, gain=ACTIVATION_GAIN)
-        self.hidden = EqualizedLinear(widths[0] * 16, widths[0], gain=ACTIVATION_GAIN)
+        self.conv = EqualizedConv(widths[0] + 1, widths[0], 3, gain=HE, bias_gain=1.0)
+        self.hidden = EqualizedLinear(widths[0] * 16, widths[0], gain=HE, bias_gain=1.0)
         self.to_logits = EqualizedLinear(widths[0], max(num_classes, 1))
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -193,9 +195,9 @@ class _SynthesisBlock(nn.Module):
         super().__init__()
         self.up = None
         if in_channels:
-            self.up = EqualizedConv(in_channels, out_channels, 3, bias=False, gain=ACTIVATION_GAIN)
+            self.up = EqualizedConv(in_channels, out_channels, 3, bias=False, gain=HE)
         self.adapt0 = _Adapt(out_channels, style_dim, size)
-        self.conv = EqualizedConv(out_channels, out_channels, 3, gain=ACTIVATION_GAIN, bias=False)
+        self.conv = EqualizedConv(out_channels, out_channels, 3, bias=False, gain=HE)
         self.adapt1 = _Adapt(out_channels, style_dim, size)
 
     def forward(self, x: Tensor, ws: Tensor, noise: Noise) -> Tensor:
@@ -237,8 +239,8 @@ class _DownBlock(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
-        self.conv = EqualizedConv(in_channels, in_channels, 3, gain=ACTIVATION_GAIN)
-        self.down = EqualizedConv(in_channels, out_channels, 3, gain=ACTIVATION_GAIN)
+        self.conv = EqualizedConv(in_channels, in_channels, 3, gain=HE, bias_gain=1.0)
+        self.down = EqualizedConv(in_channels, out_channels, 3, gain=HE, bias_gain=1.0)
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.leaky_relu(self.conv(x), SLOPE)
@@ -255,7 +257,7 @@ def halve(x: Tensor, conv: EqualizedConv) -> Tensor:
     """A 3×3 convolution with bias and the mean over 2×2 pixels, as one strided 4×4 of less than half the cost."""
     assert conv.bias is not None
     weight = (_pair_sums(conv.weight) * (conv.weight_gain / 4)).to(x.dtype)
-    return F.conv2d(x, weight, (conv.bias * conv.gain).to(x.dtype), stride=2, padding=1)
+    return F.conv2d(x, weight, (conv.bias * conv.bias_gain).to(x.dtype), stride=2, padding=1)
 
 
 def _pair_sums(weight: Tensor) -> Tensor:

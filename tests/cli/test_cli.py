@@ -226,6 +226,7 @@ def test_mistakes_with_a_checkpoint(run, complaint, trained, tmp_path):
     assert complaint(*sample, "--n=0") == "n=0 must be at least 1: it is the number of images."
     assert complaint(*sample, "--n=four") == "--n: Expected a <class 'int'>. Got value: four"
     assert complaint(*sample, "--truncations=1") == "There is no argument --truncations, did you mean '--truncation'?"
+    assert complaint(*sample, "--trunc=1") == "There is no argument --trunc, did you mean '--truncation'?"
     assert "ckpt_path" in complaint("sample")
 
 
@@ -238,6 +239,9 @@ def test_mistakes_with_a_checkpoint(run, complaint, trained, tmp_path):
         (["--model.clip_nrom=3"], "DCGAN takes no argument 'clip_nrom', did you mean 'clip_norm'?; see "),
         (["--data.batchsize=3"], "DigitsDataModule takes no argument 'batchsize', did you mean 'batch_size'?; see "),
         (["--trainer.maxsteps=3"], "There is no argument --trainer.maxsteps, did you mean '--trainer.max_steps'?"),
+        (["--trainer.max_step=3"], "There is no argument --trainer.max_step, did you mean '--trainer.max_steps'?"),
+        (["--trainer.max_step", "3"], "There is no argument --trainer.max_step, did you mean '--trainer.max_steps'?"),
+        (["--conf=nowhere.yaml"], "There is no argument --conf, did you mean '--config'?"),
         (["--model.base_channels=four"], "--model.base_channels: Expected a <class 'int'>. Got value: four"),
         (["--data.batch_size=four"], "--data.batch_size: Expected a <class 'int'>. Got value: four"),
         (["--trainer.max_steps=four"], "--trainer.max_steps: Expected a <class 'int'>. Got value: four"),

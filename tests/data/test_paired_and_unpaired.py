@@ -202,11 +202,11 @@ def test_an_empty_side_is_told_by_name(kinds, side):
     [
         (
             lambda: PairedImagesDataModule(dataset="horse2zebra"),
-            "no paired set dataset='horse2zebra': choose",
+            "PairedImagesDataModule has no set dataset='horse2zebra': choose",
         ),
         (
             lambda: UnpairedImagesDataModule(dataset="zebras"),
-            "no unpaired set dataset='zebras': choose",
+            "UnpairedImagesDataModule has no set dataset='zebras': choose",
         ),
         (lambda: PairedImagesDataModule("a", "b", dataset="maps"), "leave target_folder out"),
         (lambda: PairedImagesDataModule(direction="CtoA"), "direction='CtoA' must be 'AtoB' or 'BtoA'"),

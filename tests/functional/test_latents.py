@@ -24,6 +24,12 @@ def test_slerp_turns_at_constant_speed_and_changes_the_norm_linearly():
         assert np.linalg.norm(latent) == pytest.approx(start.norm() * (1 - t) + end.norm() * t)
 
 
+def test_slerp_takes_each_row_its_own_share_of_the_way():
+    starts, ends, shares = torch.randn(5, 4), torch.randn(5, 4), torch.linspace(0, 1, 5)
+    rows = [slerp(start, end, float(share)) for start, end, share in zip(starts, ends, shares, strict=True)]
+    torch.testing.assert_close(slerp(starts, ends, shares[:, None]), torch.stack(rows))
+
+
 def test_slerp_of_a_right_angle():
     a, b = torch.eye(2)
     for t in (0.1, 0.25, 0.7):

@@ -13,7 +13,7 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 
-from gan_modules.functional.paths import slerp
+from gan_modules.functional.latents import slerp
 from gan_modules.metrics import *
 
 torch.set_num_threads(1)

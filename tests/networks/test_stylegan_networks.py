@@ -1,12 +1,14 @@
 """StyleGAN's networks: the published sizes, the merged resampling, AdaIN, and growth without a jump."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
 from gan_modules.networks import StyleGANDiscriminator, StyleGANGenerator
-from gan_modules.networks.equalized import EqualizedConv
+from gan_modules.networks.equalized import EqualizedConv, minibatch_stddev
 from gan_modules.networks.stylegan import _Adapt, double, halve
 
 
@@ -35,6 +37,38 @@ def test_parameters_at_1024_are_as_many_as_published():
     assert networks[0].num_ws == 18
 
 
+def activated(x, layer, lr_multiplier=1.0):
+    """Published code: weights of He's deviation, then the bias, then a leaky ReLU without gain."""
+    weight = layer.weight * lr_multiplier * (2 / layer.weight[0].numel()) ** 0.5
+    apply = F.linear if weight.ndim == 2 else partial(F.conv2d, padding=weight.shape[-1] // 2)
+    x = apply(x, weight)
+    return F.leaky_relu(x + lr_multiplier * layer.bias.view(-1, *[1] * (x.ndim - 2)), 0.2)
+
+
+def test_mapping_is_the_published_one():
+    generator, _ = small(8)
+    z = torch.randn(3, 4, dtype=torch.float64)
+    w = z / z.square().mean(1, keepdim=True).sqrt()
+    for layer in generator.mapping.layers[::2]:
+        layer.bias.data *= 100
+        w = activated(w, layer, 0.01)
+    torch.testing.assert_close(generator.mapping(z), w[:, None].expand(-1, generator.num_ws, -1))
+
+
+def test_discriminator_is_the_published_one():
+    _, discriminator = small(8)
+    images = torch.randn(4, 3, 8, 8, dtype=torch.float64)
+    x = activated(activated(images, discriminator.from_images[1]), discriminator.blocks[0].conv)
+    kernel = torch.tensor([[1, 2, 1], [2, 4, 2], [1, 2, 1]], dtype=torch.float64).expand(x.shape[1], 1, 3, 3) / 16
+    down = discriminator.blocks[0].down
+    x = F.conv2d(F.conv2d(x, kernel, padding=1, groups=x.shape[1]), down.weight * down.weight_gain, padding=1)
+    x = F.leaky_relu(F.avg_pool2d(x, 2) + down.bias.view(-1, 1, 1), 0.2)
+    x = activated(activated(minibatch_stddev(x), discriminator.conv).flatten(1), discriminator.hidden)
+    last = discriminator.to_logits
+    expected = F.linear(x, last.weight / x.shape[1] ** 0.5, last.bias)
+    torch.testing.assert_close(discriminator(images), expected)
+
+
 def test_resampling_convolutions_are_those_they_merge():
     x = torch.randn(2, 3, 8, 8, dtype=torch.float64)
     up = EqualizedConv(3, 5, 3, bias=False).double()
@@ -42,7 +76,7 @@ def test_resampling_convolutions_are_those_they_merge():
     torch.testing.assert_close(double(x, up), expected)
     down = EqualizedConv(3, 5, 3).double()
     torch.nn.init.normal_(down.bias)
-    full = F.conv2d(x, down.weight * down.weight_gain, down.bias * down.gain, padding=1)
+    full = F.conv2d(x, down.weight * down.weight_gain, down.bias * down.bias_gain, padding=1)
     torch.testing.assert_close(halve(x, down), full.unflatten(2, (4, 2)).unflatten(4, (4, 2)).mean((3, 5)))
 
 
