@@ -161,15 +161,10 @@ class Scores(Callback):
             self._reals_known = True
         if not self._is_due(trainer):
             return
-        scores = self._examiner.examine(
-            as_sampler(pl_module, self._name),
-            self.num_samples,
-            self.seed,
-            progress=False,
-            **circumstances(trainer, pl_module),
-        )
+        model, told = as_sampler(pl_module, self._name), circumstances(trainer, pl_module)
+        scores = self._examiner.examine(model, self.num_samples, self.seed, progress=False, **told)
         for score in scores:
-            pl_module.log(f"{score.split}/{score.metric}", score.value, prog_bar=True, sync_dist=True)
+            pl_module.log(f"{told['split']}/{score.metric}", score.value, prog_bar=True, sync_dist=True)
         self.scores += scores
         keep_records(trainer, scores)
 
@@ -196,7 +191,7 @@ class Scores(Callback):
 
     def _check_counts(self) -> None:
         n_real = self._examiner.n_real
-        if n_real < 2:
+        if self._examiner.needs_reals and n_real < 2:
             raise GANError(f"{self._name} needs at least two real images, and the loader has {n_real}: hold out more.")
         fewest = min(n_real, self.num_samples or n_real)
         dimensions = self._examiner.network.num_features
