@@ -8,6 +8,7 @@ from pathlib import Path
 from datamodules.image_files import fit, pixels, read_image
 from gan_modules.base import GANError
 from gan_modules.commands.checkpoint import load_latent_model
+from gan_modules.engine.seeds import check_seed
 from gan_modules.tools import project as projection
 from gan_modules.tools.distances import LPIPS, Distance, PixelsAndFeatures
 from gan_modules.tools.styles import style_based
@@ -40,6 +41,7 @@ def project(
         ema: Whether to use the averaged generator, where there is one.
         device: Where to compute: cpu, cuda, mps.
     """
+    check_seed(seed)
     if not image.is_file():
         raise GANError(f"There is no image '{image}': check the path.")
     model = style_based(load_latent_model(ckpt_path, device), "project")

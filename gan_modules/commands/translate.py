@@ -14,6 +14,7 @@ from datamodules.image_files import SUFFIXES, list_images, pixels, read_image
 from gan_modules.base import Direction, GANError, TranslationGAN
 from gan_modules.callbacks.pictures import as_image, to_uint8
 from gan_modules.commands.checkpoint import load_model
+from gan_modules.engine.seeds import check_seed
 
 
 def translate(
@@ -42,6 +43,7 @@ def translate(
         batch_size: Images to translate at a time.
         device: Where to compute: cpu, cuda, mps.
     """
+    check_seed(seed)
     if batch_size < 1:
         raise GANError(f"batch_size={batch_size} must be at least 1.")
     source, target = Path(input).expanduser(), Path(output).expanduser()
