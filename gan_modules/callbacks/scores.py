@@ -104,7 +104,7 @@ class Scores(Callback):
         if len(model.image_shape) != 3:
             raise GANError(
                 f"{self._name} compares images, and the model's image_shape is {model.image_shape}: leave it out, and "
-                f"count modes with gan_modules.metrics.mode_coverage."
+                f"count modes with gan-modules score --metrics modes."
             )
         if self.features == "inception" and model.image_shape[0] not in (1, 3):
             raise GANError(

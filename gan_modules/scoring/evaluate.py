@@ -12,6 +12,7 @@ from torch import Tensor, distributed, nn
 from tqdm import tqdm
 
 from gan_modules.engine.players import GANError
+from gan_modules.engine.seeds import check_seed
 from gan_modules.functional.pixels import to_uint8
 from gan_modules.metrics.base import FeatureMetric
 from gan_modules.metrics.classes import StackedModes
@@ -20,7 +21,7 @@ from gan_modules.metrics.variety import PerceptualPathLength
 from gan_modules.scoring.cache import FeatureCache
 from gan_modules.scoring.catalogue import Measure, build_metrics, is_better_higher
 from gan_modules.scoring.extraction import RealImages, extract
-from gan_modules.scoring.generation import Draw, Sampler
+from gan_modules.scoring.generation import SEEDS, Draw, Sampler
 from gan_modules.scoring.record import Score
 
 
@@ -40,6 +41,18 @@ class Drawn(Circumstances, total=False):
     seed: int | None
     weights: Literal["ema", "raw"] | None
     truncation: float | None
+
+
+def drawn(model: Sampler, seed: int, truncation: float, ema: bool, circumstances: Circumstances) -> Drawn:
+    """What a record says of a model's samples."""
+    return {
+        "fakes": type(model).__name__,
+        "seed": seed,
+        "weights": "ema" if ema and getattr(model, "generator_ema", None) is not None else "raw",
+        "truncation": truncation,
+        "images_seen": getattr(model, "images_seen", None),
+        **circumstances,
+    }
 
 
 class Examiner:
@@ -197,15 +210,7 @@ class Examiner:
                 metric.update(*way)
             if not metric.lengths:  # a process without a share gathers as well
                 metric.lengths.append(torch.empty(0, dtype=torch.float64, device=self.device))
-        told: Drawn = {
-            "fakes": type(model).__name__,
-            "seed": seed,
-            "weights": "ema" if ema and getattr(model, "generator_ema", None) is not None else "raw",
-            "truncation": truncation,
-            "images_seen": getattr(model, "images_seen", None),
-            **circumstances,
-        }
-        return self.scores(**told)
+        return self.scores(**drawn(model, seed, truncation, ema, circumstances))
 
     def scores(self, **circumstances: Unpack[Drawn]) -> list[Score]:
         """The scores of the fakes shown since the last call; those of a generator are not among them without one.
@@ -285,13 +290,15 @@ def score(
         A record for each number, in the order of the metrics.
 
     Raises:
-        GANError: If a name is unknown, weights cannot be had, or there are too few images, or reals are missing.
+        GANError: If a name is unknown, weights cannot be had, there are too few images, reals are missing, or the
+            seed is out of range.
 
     >>> images = torch.linspace(-1, 1, 128 * 64).view(128, 1, 8, 8)
     >>> [score] = score(images, images, features="digits")
     >>> score.metric, score.n_fake, abs(score.value) < 1e-6
     ('fd_digits', 128, True)
     """
+    check_seed(seed, SEEDS)
     network = feature_network(features, weights)
     num_classes = 0 if isinstance(fakes, Tensor | Iterable) else fakes.num_classes
     examiner = Examiner(

@@ -292,6 +292,7 @@ def test_blocks_are_small_where_images_are_large(tmp_path):
             {"metrics": ["is"], "reals": None, "fakes": CGAN(image_shape=(1, 16, 16), latent_dim=8, hidden_dim=32)},
             "is of these fakes takes real images",
         ),
+        ({"fakes": vanilla(), "seed": 65_536}, "seed=65536 must be from 0 to 65535"),
         ({"metrics": ["is"], "reals": None, "fakes": vanilla()}, "how many samples to score: pass n"),
     ],
 )
