@@ -59,6 +59,7 @@ class ImageDataModule(LightningDataModule, ABC):
         super().__init__()
         require(batch_size >= 1, f"batch_size={batch_size} must be at least 1.")
         require(num_workers >= 0, f"num_workers={num_workers} must not be negative.")
+        require(0 <= seed < 2**64, f"seed={seed} must be from 0 to {2**64 - 1}.")  # torch takes no others
         self.batch_size = batch_size
         self.num_workers = num_workers
         self.seed = seed

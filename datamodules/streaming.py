@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from .base import Batch, DataError, ImageDataModule, require
+from .base import Batch, BatchedDataset, DataError, ImageDataModule, require
 
 SPLITS = ("train", "val", "test")
 
@@ -80,7 +80,7 @@ class StreamingDataModule(ImageDataModule):
         """Number of classes, as given."""
         return self._num_classes
 
-    def load(self) -> Any:
+    def load(self) -> tuple[Shards, Shards, Shards]:
         """Open the shards; where there is no test set, the validation set is the test set too."""
         train, val = self._open("train"), self._open("val")
         try:
@@ -92,20 +92,20 @@ class StreamingDataModule(ImageDataModule):
         """Return the shuffled loader of full batches, since BatchNorm and penalties need them full."""
         self.setup("fit")
         shuffle = self.trainer is None or not self.trainer.overfit_batches  # type: ignore[attr-defined]
-        loader = ShardLoader(lambda: self._stream(copy.copy(self.splits[0]), shuffle=shuffle, drop_last=True))
+        loader = ShardLoader(lambda: self._stream(self.splits[0], shuffle=shuffle, drop_last=True))
         return cast(DataLoader[Batch], loader)
 
-    def _loader(self, dataset: Any) -> DataLoader[Batch]:
+    def _loader(self, dataset: BatchedDataset) -> DataLoader[Batch]:
         return cast(DataLoader[Batch], self._stream(dataset, shuffle=False))
 
     def _stream(self, dataset: Any, **options: Any) -> Any:
         options = self._options() | options
-        options["collate_fn"] = _labelled if self.num_classes else _unlabelled
+        options["collate_fn"] = dataset.collate
         options["persistent_workers"] = False  # those that stayed would not hear of the next epoch
         # its own source of the workers' seeds: a pass draws nothing from the training's noise
-        return _litdata().StreamingDataLoader(dataset, generator=torch.Generator(), **options)
+        return _litdata().StreamingDataLoader(copy.copy(dataset.stream), generator=torch.Generator(), **options)
 
-    def _open(self, split: str) -> Any:
+    def _open(self, split: str) -> Shards:
         litdata = _litdata()
         try:
             dataset = litdata.StreamingDataset(
@@ -130,7 +130,27 @@ class StreamingDataModule(ImageDataModule):
             bool(label) or not self.num_classes,
             f"The shards in '{self.folder}' hold no labels: pass num_classes=0, or write them from data with classes.",
         )
-        return dataset
+        return Shards(dataset, _labelled if self.num_classes else _unlabelled)
+
+
+class Shards(BatchedDataset):
+    """A set in shards, any rows of which can be asked for; the loaders stream it instead.
+
+    Args:
+        stream: litdata's dataset.
+        collate: Makes a batch of its samples.
+    """
+
+    def __init__(self, stream: Any, collate: Callable[[list[tuple[Tensor, ...]]], Batch]) -> None:
+        self.stream = stream
+        self.collate = collate
+
+    def __len__(self) -> int:
+        return len(self.stream)
+
+    def __getitems__(self, indices: list[int]) -> Batch:
+        """Return the batch of these rows as they were written."""
+        return self.collate([self.stream[index] for index in indices])
 
 
 class ShardLoader:

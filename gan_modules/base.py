@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from gan_modules.engine.game import GAN
 from gan_modules.engine.players import GameOptions, GANError, OptimizerFactory, Player, Terms, adam
+from gan_modules.engine.seeds import check_seed
 from gan_modules.engine.translation import BACK, Direction, Pair, TranslationGAN
 from gan_modules.functional.compiling import eagerly
 
@@ -210,8 +211,12 @@ class LatentGAN(GAN, ABC):
             network.train(was_training)
 
     def latents(self, n: int, seed: int | None = None) -> Tensor:
-        """Draw latents ``(n, latent_dim)`` on the CPU: the same seed gives the same ones for every device."""
-        source = None if seed is None else torch.Generator().manual_seed(seed)
+        """Draw latents ``(n, latent_dim)`` on the CPU: the same seed gives the same ones for every device.
+
+        Raises:
+            GANError: If the seed is out of torch's range.
+        """
+        source = None if seed is None else torch.Generator().manual_seed(check_seed(seed))
         return torch.randn(n, self.latent_dim, generator=source)
 
     def condition(self, n: int, labels: Tensor | Sequence[int] | int | None) -> tuple[Tensor, ...]:

@@ -60,7 +60,7 @@ examples:
   gan-modules fit --model DCGAN --data ImageFolderDataModule --data.folder my_photos --trainer.max_steps 20000
   gan-modules fit --config run/config.yaml --ckpt_path run/checkpoints/last.ckpt      (goes on with an interrupted run)
   gan-modules sample --ckpt_path run/checkpoints/last.ckpt --n 64 --out grid.png
-  gan-modules score --ckpt_path run/checkpoints/last.ckpt --metrics fid kid prdc --n 10000 --seeds 0 1 2
+  gan-modules score --ckpt_path run/checkpoints/last.ckpt --metrics fid kid prdc --n 10000 --seeds 0-2
   gan-modules interpolate --ckpt_path run/checkpoints/last.ckpt --seeds 0-7 --out movie.gif
 
 Each command explains its arguments: gan-modules fit --help. Those of one class: gan-modules fit --model.help DCGAN.
@@ -116,6 +116,13 @@ class CommandLine(LightningCLI):
             load_from_checkpoint_support=False,
             save_config_kwargs={"overwrite": True},
         )
+
+    def _set_seed(self) -> None:
+        """Lightning's own, whose sentence names the range but not the argument."""
+        try:
+            super()._set_seed()
+        except ValueError as error:
+            raise GANError(f"--seed_everything {error}.") from error
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Link what the data knows to the model that needs it."""

@@ -127,10 +127,10 @@ def main(
             for metric in measures(network):
                 metric.update_features(reals, real=True)
                 metric.update_features(fakes, real=False)
-                for name, value in metric.compute().items():
-                    if "_std" not in name:
-                        sign = 1 if is_better_higher(metric, name) else -1
-                        table.setdefault(kind, {}).setdefault((name, sign), []).append(float(value))
+                values = metric.compute()
+                for name in metric.names:
+                    sign = 1 if is_better_higher(metric, name) else -1
+                    table.setdefault(kind, {}).setdefault((name, sign), []).append(float(values[name]))
     print(f"{n} images against {n} training images, means over {parts} parts; network {network.name}\n")
     show(table, out)
 

@@ -11,6 +11,7 @@ from gan_modules.base import GANError
 from gan_modules.callbacks.pictures import image_grid, scatter
 from gan_modules.callbacks.publishing import publish
 from gan_modules.callbacks.sampling import as_sampler, reals
+from gan_modules.engine.seeds import check_seed
 from gan_modules.scoring.generation import Sampler
 
 
@@ -28,7 +29,8 @@ class SampleGrid(Callback):
         seed: Seed of the latents.
 
     Raises:
-        GANError: If a number is not positive; at the start of the fit, if the model's samples cannot be drawn.
+        GANError: If a number is not positive, or the seed out of torch's range; at the start of the fit, if the model's
+            samples cannot be drawn.
     """
 
     def __init__(self, num_samples: int | None = None, every_n_rounds: int = 500, seed: int = 0) -> None:
@@ -36,7 +38,7 @@ class SampleGrid(Callback):
             raise GANError(f"SampleGrid needs positive numbers, got {num_samples=} and {every_n_rounds=}.")
         self.num_samples = num_samples
         self.every_n_rounds = every_n_rounds
-        self.seed = seed
+        self.seed = check_seed(seed)
         self._drawn: int | None = None  # the round of the newest picture
         self._reals: Tensor  # the first batch's: background and frame of every scatter, so that they compare
 

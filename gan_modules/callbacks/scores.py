@@ -104,7 +104,7 @@ class Scores(Callback):
         if len(model.image_shape) != 3:
             raise GANError(
                 f"{self._name} compares images, and the model's image_shape is {model.image_shape}: leave it out, and "
-                f"count modes with gan_modules.metrics.mode_coverage."
+                f"count modes with gan-modules score --metrics modes."
             )
         if self.features == "inception" and model.image_shape[0] not in (1, 3):
             raise GANError(
@@ -161,15 +161,10 @@ class Scores(Callback):
             self._reals_known = True
         if not self._is_due(trainer):
             return
-        scores = self._examiner.examine(
-            as_sampler(pl_module, self._name),
-            self.num_samples,
-            self.seed,
-            progress=False,
-            **circumstances(trainer, pl_module),
-        )
+        model, told = as_sampler(pl_module, self._name), circumstances(trainer, pl_module)
+        scores = self._examiner.examine(model, self.num_samples, self.seed, progress=False, **told)
         for score in scores:
-            pl_module.log(f"{score.split}/{score.metric}", score.value, prog_bar=True, sync_dist=True)
+            pl_module.log(f"{told['split']}/{score.metric}", score.value, prog_bar=True, sync_dist=True)
         self.scores += scores
         keep_records(trainer, scores)
 
@@ -196,7 +191,7 @@ class Scores(Callback):
 
     def _check_counts(self) -> None:
         n_real = self._examiner.n_real
-        if n_real < 2:
+        if self._examiner.needs_reals and n_real < 2:
             raise GANError(f"{self._name} needs at least two real images, and the loader has {n_real}: hold out more.")
         fewest = min(n_real, self.num_samples or n_real)
         dimensions = self._examiner.network.num_features

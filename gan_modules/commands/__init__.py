@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from itertools import takewhile
-from typing import get_origin, get_type_hints
+from typing import get_args, get_origin, get_type_hints
 
 from gan_modules.commands.interpolate import interpolate
 from gan_modules.commands.mix import mix
+from gan_modules.commands.numbers import Numbers
 from gan_modules.commands.project import project
 from gan_modules.commands.sample import sample
 from gan_modules.commands.score import score
@@ -25,15 +26,19 @@ COMMANDS: dict[str, Callable[..., None]] = {
 
 
 def gather_lists(command: Callable[..., None], words: Sequence[str]) -> list[str]:
-    """Lists that are given word by word, ``--seeds 0 1 2``, as the parser reads them: ``--seeds=[0, 1, 2]``."""
-    lists = {f"--{name}": hint for name, hint in get_type_hints(command).items() if get_origin(hint) is list}
+    """Lists that are given word by word as the parser reads them.
+
+    ``--metrics fid kid`` becomes ``--metrics=["fid", "kid"]``, and of numbers ``--seeds 0 1 5-7``, ``--seeds=0,1,5-7``.
+    """
+    hints = {f"--{name}": hint for name, hint in get_type_hints(command).items()}
+    numbers = {name for name, hint in hints.items() if {*get_args(Numbers)} <= {*get_args(hint)}}
+    lists = {name for name, hint in hints.items() if get_origin(hint) is list}
     gathered, left = [], list(words)
     while left:
         word = left.pop(0)
-        if word in lists and left and not left[0].startswith("["):
+        if word in numbers | lists and left and not left[0].startswith("["):
             items = list(takewhile(lambda item: not item.startswith("--"), left))
             del left[: len(items)]
-            quoted = items if lists[word] == list[int] else map(json.dumps, items)
-            word = f"{word}=[{', '.join(quoted)}]"
+            word += f"={','.join(items)}" if word in numbers else f"=[{', '.join(map(json.dumps, items))}]"
         gathered.append(word)
     return gathered

@@ -9,6 +9,7 @@ from datamodules.image_files import fit, pixels, read_image
 from gan_modules.base import GANError
 from gan_modules.commands.checkpoint import load_latent_model
 from gan_modules.commands.outputs import check_folder
+from gan_modules.engine.seeds import check_seed
 from gan_modules.tools import project as projection
 from gan_modules.tools.distances import LPIPS, Distance, PixelsAndFeatures
 from gan_modules.tools.styles import style_based
@@ -41,6 +42,7 @@ def project(
         ema: Whether to use the averaged generator, where there is one.
         device: Where to compute: cpu, cuda, mps.
     """
+    check_seed(seed)
     if not image.is_file():
         raise GANError(f"There is no image '{image}': check the path.")
     check_folder(out)

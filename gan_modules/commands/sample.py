@@ -13,6 +13,7 @@ from gan_modules.callbacks.pictures import as_image, image_grid, scatter, to_uin
 from gan_modules.commands.checkpoint import load_latent_model
 from gan_modules.commands.numbers import Numbers, parse_numbers
 from gan_modules.commands.outputs import check_file, check_folder
+from gan_modules.engine.seeds import check_seed
 from gan_modules.tools.drawing import paint, seed_condition, seed_latents
 
 
@@ -42,6 +43,8 @@ def sample(
         device: Where to compute: cpu, cuda, mps.
     """
     chosen = None if seeds is None else parse_numbers("seeds", seeds)
+    if seed is not None:
+        check_seed(seed)
     if n < 1:
         raise GANError(f"n={n} must be at least 1: it is the number of images.")
     single = out.suffix.lower() == ".png"

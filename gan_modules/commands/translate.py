@@ -15,6 +15,7 @@ from gan_modules.base import Direction, GANError, TranslationGAN
 from gan_modules.callbacks.pictures import as_image, to_uint8
 from gan_modules.commands.checkpoint import load_model
 from gan_modules.commands.outputs import check_folder
+from gan_modules.engine.seeds import check_seed
 
 
 def translate(
@@ -43,6 +44,7 @@ def translate(
         batch_size: Images to translate at a time.
         device: Where to compute: cpu, cuda, mps.
     """
+    check_seed(seed)
     if batch_size < 1:
         raise GANError(f"batch_size={batch_size} must be at least 1.")
     source, target = Path(input).expanduser(), Path(output).expanduser()

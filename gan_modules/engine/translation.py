@@ -14,6 +14,7 @@ from torch.func import functional_call
 
 from gan_modules.engine.game import GAN
 from gan_modules.engine.players import GameOptions, GANError
+from gan_modules.engine.seeds import check_seed
 from gan_modules.functional.compiling import eagerly
 from gan_modules.interop.cyclegan import read_game, write_cyclegan_net
 
@@ -147,7 +148,7 @@ class TranslationGAN(GAN, ABC):
             ema: Whether to use the averaged generator, where there is one.
 
         Raises:
-            GANError: If the model does not go that way, or the images do not fit it.
+            GANError: If the model does not go that way, the images do not fit it, or the seed is out of torch's range.
         """
         networks = self.translators(ema)
         if direction not in networks:
@@ -164,7 +165,7 @@ class TranslationGAN(GAN, ABC):
         try:
             with torch.random.fork_rng(devices, enabled=stochastic and seed is not None), eagerly():
                 if stochastic and seed is not None:
-                    torch.manual_seed(seed)
+                    torch.manual_seed(check_seed(seed))
                 parts = torch.split(images, 1 if stochastic else TRANSLATE_CHUNK)
                 return torch.cat([_unnoticed(network, part).float() for part in parts])
         finally:

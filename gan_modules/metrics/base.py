@@ -28,9 +28,14 @@ class FeatureMetric(Metric, ABC):
     Attributes:
         titles: The scores that `compute` gives: each one's name by Inception, and the beginning of its name by
             another network, whose scores do not compare.
+        deviation_title: The same of its one score's standard deviation over its own subsets or splits, where it has
+            such, which `compute` gives last.
+        needs_reals: Whether it compares with reals; where it does not, those that it is shown are not looked at.
     """
 
     titles: ClassVar[tuple[tuple[str, str], ...]]
+    deviation_title: ClassVar[tuple[str, str] | None] = None
+    needs_reals: ClassVar[bool] = True
     is_differentiable = False
     full_state_update = False
 
@@ -42,11 +47,20 @@ class FeatureMetric(Metric, ABC):
     @property
     def names(self) -> tuple[str, ...]:
         """The scores' names: ``fid`` by Inception, ``fd_digits`` by the digits' features."""
-        published = self.network.name == "inception"
-        return tuple(name if published else f"{prefix}_{self.network.name}" for name, prefix in self.titles)
+        return tuple(self._name(*title) for title in self.titles)
+
+    @property
+    def deviation(self) -> str:
+        """The name of the standard deviation, which is no score itself: ``kid_std``, ``kd_std_digits``; or empty."""
+        return self._name(*self.deviation_title) if self.deviation_title else ""
+
+    def _name(self, published: str, prefix: str) -> str:
+        return published if self.network.name == "inception" else f"{prefix}_{self.network.name}"
 
     def update(self, images: Tensor, real: bool) -> None:
         """Take in images ``(N, C, H, W)``, uint8 or float in [-1, 1], or features ``(N, D)`` made of them already."""
+        if real and not self.needs_reals:
+            return
         features = images.to(self.device)
         if images.ndim == 4:
             with torch.inference_mode():
@@ -63,20 +77,21 @@ class FeatureMetric(Metric, ABC):
 
     @abstractmethod
     def values(self) -> tuple[Tensor, ...]:
-        """The scores, in the order of their titles.
+        """The scores, in the order of their titles, and the deviation.
 
         Raises:
             ValueError: There are too few samples.
         """
 
     def compute(self) -> dict[str, Tensor]:
-        """The scores by name, over all processes.
+        """The scores by name, and the deviation by its own, over all processes.
 
         Raises:
             GANError: If there are too few samples.
         """
+        names = (*self.names, self.deviation) if self.deviation else self.names
         try:
-            return dict(zip(self.names, self.values(), strict=True))
+            return dict(zip(names, self.values(), strict=True))
         except ValueError as error:
             raise GANError(f"{type(self).__name__} cannot score: {error}") from error
 

@@ -38,18 +38,15 @@ class InceptionScore(FeatureSetMetric):
         GANError: If the network tells no classes apart.
     """
 
-    titles = (("is", "is"), ("is_std", "is_std"))
+    titles = (("is", "is"),)
+    deviation_title = ("is_std", "is_std")
+    needs_reals = False
     higher_is_better = True
 
     def __init__(self, network: str | Path | nn.Module = "inception", splits: int = 10) -> None:
         super().__init__(network)
         classifying(self.network)
         self.splits = splits
-
-    def take(self, features: Tensor, real: bool) -> None:
-        """Keep the fakes' features ``(N, D)``; reals do not matter."""
-        if not real:
-            super().take(features, real)
 
     def values(self) -> tuple[Tensor, ...]:
         """The mean and the standard deviation."""

@@ -70,7 +70,8 @@ class KernelDistance(FeatureSetMetric):
         keep_reals: See `FeatureMetric`.
     """
 
-    titles = (("kid", "kd"), ("kid_std", "kd_std"))
+    titles = (("kid", "kd"),)
+    deviation_title = ("kid_std", "kd_std")
     higher_is_better = False
 
     def __init__(

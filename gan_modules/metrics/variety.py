@@ -29,6 +29,7 @@ class PerceptualDiversity(FeatureMetric):
     """
 
     titles = (("diversity", "diversity"),)
+    needs_reals = False
     higher_is_better = True
     count: Tensor
     total: Tensor
@@ -41,9 +42,7 @@ class PerceptualDiversity(FeatureMetric):
         self.add_state("squares", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
 
     def take(self, features: Tensor, real: bool) -> None:
-        """Add the fakes' features ``(N, D)`` and their squares; reals do not matter."""
-        if real:
-            return
+        """Add the fakes' features ``(N, D)`` and their squares."""
         features = features.double()
         self.count = self.count + len(features)
         self.total = self.total + features.sum(dim=0)
@@ -71,6 +70,8 @@ class PerceptualPathLength(Metric):
         GANError: If the network sees whole bytes only, so that no small step moves its features.
     """
 
+    deviation = ""
+    needs_reals = False
     is_differentiable = False
     higher_is_better = False
     full_state_update = False

@@ -12,6 +12,7 @@ from torch import Tensor, distributed, nn
 from tqdm import tqdm
 
 from gan_modules.engine.players import GANError
+from gan_modules.engine.seeds import check_seed
 from gan_modules.functional.pixels import to_uint8
 from gan_modules.metrics.base import FeatureMetric
 from gan_modules.metrics.classes import StackedModes
@@ -20,7 +21,7 @@ from gan_modules.metrics.variety import PerceptualPathLength
 from gan_modules.scoring.cache import FeatureCache
 from gan_modules.scoring.catalogue import Measure, build_metrics, is_better_higher
 from gan_modules.scoring.extraction import RealImages, extract
-from gan_modules.scoring.generation import Draw, Sampler
+from gan_modules.scoring.generation import SEEDS, Draw, Sampler
 from gan_modules.scoring.record import Score
 
 
@@ -40,6 +41,18 @@ class Drawn(Circumstances, total=False):
     seed: int | None
     weights: Literal["ema", "raw"] | None
     truncation: float | None
+
+
+def drawn(model: Sampler, seed: int, truncation: float, ema: bool, circumstances: Circumstances) -> Drawn:
+    """What a record says of a model's samples."""
+    return {
+        "fakes": type(model).__name__,
+        "seed": seed,
+        "weights": "ema" if ema and getattr(model, "generator_ema", None) is not None else "raw",
+        "truncation": truncation,
+        "images_seen": getattr(model, "images_seen", None),
+        **circumstances,
+    }
 
 
 class Examiner:
@@ -69,7 +82,6 @@ class Examiner:
         self.metrics = [metric.to(self.device) for metric in metrics]
         self.network = self.metrics[0].network
         self.batch_size = batch_size
-        self._reals = RealImages(self.network, self._take_reals, cache or FeatureCache(), batch_size, self.device)
         self._class_counts = torch.zeros(num_classes, dtype=torch.long)
         self._of_images = [metric for metric in self.metrics if isinstance(metric, StackedModes)]
         self._of_models = [metric for metric in self.metrics if isinstance(metric, PerceptualPathLength)]
@@ -78,12 +90,22 @@ class Examiner:
             for metric in self.metrics
             if isinstance(metric, FeatureMetric) and not isinstance(metric, StackedModes)
         ]
+        compared = any(metric.needs_reals for metric in self._of_features)
+        receive = self._take_reals if compared else None
+        self._reals = RealImages(self.network, receive, cache or FeatureCache(), batch_size, self.device)
+        self.n_real = 0
+        self.reals_digest = ""
         self._n_fake = 0
 
     @property
     def names(self) -> list[str]:
         """The scores' names, in their order."""
-        return [name for metric in self.metrics for name in _scores_among(metric.names)]
+        return [name for metric in self.metrics for name in metric.names]
+
+    @property
+    def needs_reals(self) -> bool:
+        """Whether any of the metrics compares with reals."""
+        return any(metric.needs_reals for metric in self.metrics)
 
     def check(self, image_shape: Sequence[int]) -> None:
         """Show the network one image of that shape ``(C, H, W)``, so that it may refuse before there is any work.
@@ -168,6 +190,8 @@ class Examiner:
             GANError: If there are too few of either, or the model's classes are not the reals'.
         """
         n = n or self.n_real
+        if not n:
+            raise GANError("Where there are no reals, nothing says how many samples to score: pass n.")
         self.check_model(model)
         draw = Draw(
             model,
@@ -186,15 +210,7 @@ class Examiner:
                 metric.update(*way)
             if not metric.lengths:  # a process without a share gathers as well
                 metric.lengths.append(torch.empty(0, dtype=torch.float64, device=self.device))
-        told: Drawn = {
-            "fakes": type(model).__name__,
-            "seed": seed,
-            "weights": "ema" if ema and getattr(model, "generator_ema", None) is not None else "raw",
-            "truncation": truncation,
-            "images_seen": getattr(model, "images_seen", None),
-            **circumstances,
-        }
-        return self.scores(**told)
+        return self.scores(**drawn(model, seed, truncation, ema, circumstances))
 
     def scores(self, **circumstances: Unpack[Drawn]) -> list[Score]:
         """The scores of the fakes shown since the last call; those of a generator are not among them without one.
@@ -211,22 +227,23 @@ class Examiner:
             with torch.inference_mode():
                 values = {name: float(value) for name, value in metric.compute().items()}
             metric.reset()
+            told = circumstances if metric.needs_reals else circumstances | {"reals": "", "split": None}
             scores += [
                 Score(
                     metric=name,
                     value=values[name],
-                    std=values.get(_deviation(name)),
+                    std=values.get(metric.deviation),
                     higher_is_better=is_better_higher(metric, name),
                     network=self.network.name,
                     sha256=self.network.sha256,
                     resizer=self.network.resizer,
                     settings=_settings(metric),
-                    n_real=self.n_real,
+                    n_real=self.n_real if metric.needs_reals else 0,
                     n_fake=n_fake,
-                    reals_digest=self.reals_digest,
-                    **circumstances,
+                    reals_digest=self.reals_digest if metric.needs_reals else "",
+                    **told,
                 )
-                for name in _scores_among(values)
+                for name in metric.names
             ]
         return scores
 
@@ -238,7 +255,7 @@ class Examiner:
 
 def score(
     fakes: Sampler | Tensor | Iterable[Tensor | Sequence[Tensor]],
-    reals: Tensor | Iterable[Tensor | Sequence[Tensor]],
+    reals: Tensor | Iterable[Tensor | Sequence[Tensor]] | None,
     metrics: Sequence[str] = ("fid",),
     features: str | Path | nn.Module = "inception",
     *,
@@ -256,12 +273,13 @@ def score(
     Args:
         fakes: A model with ``sample``, which is on `device`; or images, as `reals` are given.
         reals: Images ``(N, C, H, W)``, uint8 or float in [-1, 1]; or batches of such, alone or before their labels, as
-            loaders give them.
+            loaders give them. `None` will do where no metric compares with reals, and no model has classes, which are
+            sampled as often as the reals'.
         metrics: Names of `gan_modules.scoring.catalogue`.
         features: See `gan_modules.metrics.feature_network`.
         weights: See there.
         n: How many samples to draw from a model; by default as many as there are reals.
-        seed: Of the samples' latents.
+        seed: Of the samples' latents, below `gan_modules.scoring.generation.SEEDS`.
         truncation: See `gan_modules.base.LatentGAN.sample`.
         ema: See there.
         batch_size: Images through the generator and the network at a time.
@@ -272,13 +290,15 @@ def score(
         A record for each number, in the order of the metrics.
 
     Raises:
-        GANError: If a name is unknown, weights cannot be had, or there are too few images.
+        GANError: If a name is unknown, weights cannot be had, there are too few images, reals are missing, or the
+            seed is out of range.
 
     >>> images = torch.linspace(-1, 1, 128 * 64).view(128, 1, 8, 8)
     >>> [score] = score(images, images, features="digits")
     >>> score.metric, score.n_fake, abs(score.value) < 1e-6
     ('fd_digits', 128, True)
     """
+    check_seed(seed, SEEDS)
     network = feature_network(features, weights)
     num_classes = 0 if isinstance(fakes, Tensor | Iterable) else fakes.num_classes
     examiner = Examiner(
@@ -288,9 +308,12 @@ def score(
         batch_size=batch_size,
         device=device,
     )
-    for images, *labels in tqdm(_batches(reals), "reals", unit="batch"):
-        examiner.add_reals(images, *labels[:1])
-    examiner.end_reals()
+    if reals is not None:
+        for images, *labels in tqdm(_batches(reals), "reals", unit="batch"):
+            examiner.add_reals(images, *labels[:1])
+        examiner.end_reals()
+    elif examiner.needs_reals or num_classes:
+        raise GANError(f"{' '.join(metrics)} of these fakes takes real images: pass reals.")
     if isinstance(fakes, Tensor | Iterable):
         for images, *_ in tqdm(_batches(fakes), "fakes", unit="batch"):
             examiner.add_fakes(images)
@@ -310,19 +333,6 @@ def _summed(values: Tensor, device: torch.device) -> Tensor:
         values = values.to(device)
         distributed.all_reduce(values)
     return values.cpu()
-
-
-def _deviation(name: str) -> str:
-    """The name under which a metric tells a score's standard deviation: ``kd_std_digits`` for ``kd_digits``."""
-    kind, _, network = name.partition("_")
-    return "_".join(filter(None, (kind, "std", network)))
-
-
-def _scores_among(names: Iterable[str]) -> list[str]:
-    """The names that are not another's standard deviation."""
-    listed = list(names)
-    deviations = {_deviation(name) for name in listed}
-    return [name for name in listed if name not in deviations]
 
 
 def _settings(metric: Measure) -> dict[str, Any]:

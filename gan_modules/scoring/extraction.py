@@ -31,7 +31,7 @@ class RealImages:
 
     Args:
         network: The feature network.
-        receive: Called with the features ``(N, num_features)`` of each block.
+        receive: Called with the features ``(N, num_features)`` of each block; `None` where nobody needs them.
         cache: Where features are kept.
         batch_size: Images through the network at a time.
         device: Where the network is.
@@ -44,7 +44,7 @@ class RealImages:
     def __init__(
         self,
         network: FeatureNetwork,
-        receive: Callable[[Tensor], None],
+        receive: Callable[[Tensor], None] | None,
         cache: FeatureCache,
         batch_size: int,
         device: torch.device,
@@ -77,7 +77,8 @@ class RealImages:
         digests = image_digests(images)
         self.count += len(images)
         self.digest.update(digests)
-        self.receive(self._features(images, digests).to(self.device))
+        if self.receive is not None:
+            self.receive(self._features(images, digests).to(self.device))
 
     def _features(self, images: Tensor, digests: list[bytes]) -> Tensor:
         if self.cache is None:

@@ -132,7 +132,7 @@ def unlike(score: Score, other: Score) -> list[str]:
 
 
 class Spread(NamedTuple):
-    """Mean and standard deviation (of a sample; `None` for a single score) of `n` scores."""
+    """Mean and standard deviation of `n` scores: that of a sample; `None` of a single score, NaN if one is infinite."""
 
     mean: float
     std: float | None
@@ -153,7 +153,10 @@ def spread(scores: Sequence[Score]) -> Spread:
     for score in scores[1:]:
         compare(scores[0], score)
     values = [score.value for score in scores]
-    return Spread(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None, len(values))
+    std = None
+    if len(values) > 1:
+        std = statistics.stdev(values) if all(map(math.isfinite, values)) else math.nan
+    return Spread(statistics.fmean(values), std, len(values))
 
 
 def best(scores: Iterable[Score]) -> Score:

@@ -15,7 +15,8 @@ class Row:
     Attributes:
         label: Its name.
         scores: Its scores by every metric, of one seed or several.
-        group: What it has in common with rows that are to be averaged: the last checkpoints of several runs.
+        group: What it has in common with rows that are to be averaged, which are scored alike: the last checkpoints of
+            several runs.
     """
 
     label: str

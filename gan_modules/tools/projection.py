@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from gan_modules.base import GANError, LatentGAN
 from gan_modules.callbacks.pictures import as_image, to_uint8
+from gan_modules.engine.seeds import check_seed
 from gan_modules.tools.distances import Distance, best_distance
 from gan_modules.tools.sheets import sheet
 from gan_modules.tools.styles import at_rest, style_based, to_images, to_styles
@@ -84,7 +85,7 @@ def project(
         ema: Whether to use the averaged generator, where there is one.
 
     Raises:
-        GANError: If the generator is not style-based, or the image or label does not fit the model.
+        GANError: If the generator is not style-based, or the image, label or seed does not fit.
     """
     model = style_based(model, "project")
     if tuple(image.shape) != tuple(model.image_shape):
@@ -93,7 +94,7 @@ def project(
         raise GANError(f"steps={steps} must be at least 1.")
     condition = model.condition(1, label)
     distance = distance or best_distance(model, label)
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(check_seed(seed))
     z = torch.randn(DRAWN, model.latent_dim, generator=generator)
     ws = to_styles(model, z, tuple(part.expand(DRAWN) for part in condition), ema=ema)
     num_ws, drawn = ws.shape[1], ws[:, 0]

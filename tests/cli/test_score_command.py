@@ -10,14 +10,16 @@ from contextlib import redirect_stderr, redirect_stdout
 import numpy as np
 import pytest
 import torch
+import yaml
+from lightning.pytorch import Trainer
 from PIL import Image
 
-from datamodules import DigitsDataModule
-from gan_modules import GAN
+from datamodules import DigitsDataModule, ToyDataModule
+from gan_modules import CGAN, DCGAN, GAN, VanillaGAN
 from gan_modules.cli import main
 from gan_modules.commands.images import DataPart, ImagePlace
 from gan_modules.functional.pixels import to_uint8
-from gan_modules.metrics import DigitFeatures
+from gan_modules.metrics import DigitFeatures, mode_coverage
 from gan_modules.scoring import score
 from gan_modules.scoring.record import read
 
@@ -67,6 +69,13 @@ def home(tmp_path_factory):
     return home
 
 
+def save(model, path):
+    """A checkpoint of an untrained model."""
+    trainer = Trainer(accelerator="cpu", max_steps=0, logger=False, enable_progress_bar=False)
+    trainer.strategy.connect(model)
+    trainer.save_checkpoint(path)
+
+
 def rows(text):
     """A printed table: names of the columns, and cells by label."""
     header, *lines = [line for line in text.split("\n\n")[1].splitlines() if line]
@@ -78,7 +87,7 @@ DIGITS = ("--features", "digits")
 
 
 def test_checkpoints_of_two_runs_by_three_seeds(home, tmp_path):
-    words = ("score", "--ckpt_path", "runs/s0", "runs/s1", *DIGITS, "--n", 200, "--seeds", 0, 1, 2, "--floor", "true")
+    words = ("score", "--ckpt_path", "runs/s0", "runs/s1", *DIGITS, "--n", 200, "--seeds", "0-2", "--floor", "true")
     status, out, err = gan_modules(*words, "--metrics", "fid", "prdc", "--out", tmp_path / "all.jsonl", cwd=home)
     assert status == 0, err
     assert "200 images against 359 of DigitsDataModule val; features: digits" in out
@@ -90,7 +99,7 @@ def test_checkpoints_of_two_runs_by_three_seeds(home, tmp_path):
         f"runs/s{seed}/version_0/{name}" for seed in (0, 1) for name in ("best", "last")
     ]
     assert labels[1].endswith(f"last, {2 * (1438 // 256)} rounds")
-    assert list(cells)[4:] == ["DigitsDataModule train", "best, 2 runs", "last, 2 runs"]
+    assert list(cells)[4:] == ["DigitsDataModule train", *(f"{name}, DCGAN, ema, 2 runs" for name in ("best", "last"))]
 
     records = read(tmp_path / "all.jsonl")
     assert len(records) == 5 * 3 * len(names)
@@ -108,7 +117,7 @@ def test_checkpoints_of_two_runs_by_three_seeds(home, tmp_path):
         mean, deviation = statistics.fmean(by_seed), statistics.stdev(by_seed)
         assert cells[labels[2 * seed + 1]][0] == f"{mean:.4g} ± {deviation:.2g}"
         means.append(mean)
-    assert cells["last, 2 runs"][0] == f"{statistics.fmean(means):.4g} ± {statistics.stdev(means):.2g}"
+    assert cells["last, DCGAN, ema, 2 runs"][0] == f"{statistics.fmean(means):.4g} ± {statistics.stdev(means):.2g}"
 
     train = DigitsDataModule().splits[0].tensors[0]
     floor = [record for record in records if record.fakes == "DigitsDataModule train"]
@@ -188,12 +197,26 @@ def test_the_second_run_computes_no_real(home, tmp_path):
         (("--ckpt_path", "classes"), "There is no best.ckpt or last.ckpt below 'classes'"),
         (("--ckpt_path", "none.ckpt"), "There is no checkpoint at 'none.ckpt'"),
         (("--n", "1"), "Scores need at least two images"),
-        (("--seeds", "-1"), "seeds from 0 to 65535"),
-        (("--seeds", "one"), "--seeds"),
+        (("--seeds", "-1"), "--seeds '-1' is out of range: numbers go from 0 to 65535"),
+        (("--seeds", str(2**64)), f"--seeds '{2**64}' is out of range: numbers go from 0 to 65535"),
+        (("--seeds", "0-65536"), "--seeds '0-65536' is out of range"),
+        (("--seeds", "0", "one"), "--seeds 'one' is no list of numbers"),
         (("--floor", "true", "--n", "5000"), "DigitsDataModule has 1438 images, fewer than 5000"),
         (("--data", "DigitsDataModule", "--data.image_size", "8"), r"makes images of \(1, 16, 16\).* are \(1, 8, 8\)"),
         (("--data", "DigitModule"), "There is no data class 'DigitModule', did you mean 'DigitsDataModule'"),
         (("--data", "ToyDataModule"), "ToyDataModule holds no images of one kind"),
+        (
+            ("--data", "PairedImagesDataModule", "--data.folder", "real"),
+            "PairedImagesDataModule holds no images of one",
+        ),
+        (
+            ("--data", "UnpairedImagesDataModule", "--data.folder", "real"),
+            "UnpairedImagesDataModule holds no images of",
+        ),
+        (("--data", "StreamingDataModule", "--data.folder", "real"), "There are no shards in 'real/train'"),
+        (("--data", "DataError"), "There is no data class 'DataError'"),
+        (("--data", "ImageDataModule"), "There is no data class 'ImageDataModule'"),
+        (("--data", "lightning.pytorch.LightningDataModule"), "There is no data class 'lightning"),
         (("--metrics", "modes"), "Stacked images have three channels, and these have 1"),
         (("--metrics", "ppl", "--floor", "true"), "Path lengths are those of a generator"),
         (("--split", "dev"), "--split"),
@@ -218,8 +241,141 @@ def test_nothing_to_score_or_to_compare_with(home, tmp_path):
     assert f"No config.yaml in '{tmp_path}' names the data: pass --data" in said
     (tmp_path / "config.yaml").write_text("data:\n  class_path: os.system\n  init_args: {command: touch hacked}\n")
     said = gan_modules("score", "--ckpt_path", lonely, *DIGITS, cwd=tmp_path)[2]
-    assert "names the data: pass --data" in said
+    assert "names the data os.system, which is no datamodule of this library's: pass --data" in said
     assert not (tmp_path / "hacked").exists()
+    for noted, sentence in (
+        ("{class_path: ImageDataModule}", "names the data ImageDataModule, which is no datamodule"),
+        ("{class_path: datamodules.DataError}", "names the data datamodules.DataError, which is no datamodule"),
+        ("{class_path: mine.DigitsDataModule}", "names the data mine.DigitsDataModule, which is no datamodule"),
+        (
+            "{class_path: datamodules.DigitsDataModule, init_args: {size: 8}}",
+            "arguments that DigitsDataModule does not",
+        ),
+        ("[]", "names the data: pass --data"),
+    ):
+        (tmp_path / "config.yaml").write_text(f"data: {noted}\n")
+        said = gan_modules("score", "--ckpt_path", lonely, *DIGITS, cwd=tmp_path)[2]
+        assert re.fullmatch(rf"error: .*{sentence}.*\n", said), said
+
+
+def test_each_kind_of_run_has_a_mean_of_its_own(home, tmp_path):
+    """Runs of several classes, with and without an average: nothing is mixed, and nothing refused at the end."""
+    kinds = {
+        "a": VanillaGAN(image_shape=(1, 16, 16), latent_dim=4, hidden_dim=8),
+        "b": VanillaGAN(image_shape=(1, 16, 16), latent_dim=4, hidden_dim=8),
+        "c": VanillaGAN(image_shape=(1, 16, 16), latent_dim=4, hidden_dim=8, ema_half_life=0),
+        "d": VanillaGAN(image_shape=(1, 16, 16), latent_dim=4, hidden_dim=8, ema_half_life=0),
+        "e": DCGAN(image_shape=(1, 16, 16), base_channels=2),
+        "f": CGAN(image_shape=(1, 16, 16), hidden_dim=8),
+    }
+    for name, model in kinds.items():
+        for when in ("best", "last") if name in "ac" else ("last",):
+            save(model, tmp_path / name / "checkpoints" / f"{when}.ckpt")
+    words = ("score", "--ckpt_path", *kinds, "--data", "DigitsDataModule", *DIGITS, "--n", 40, "--seeds", "0-1")
+    status, out, err = gan_modules(*words, cwd=tmp_path)
+    assert status == 0, err
+    _, cells = rows(out)
+    means = {label: cell for label, (cell,) in cells.items() if label.endswith("runs")}
+    assert list(means) == ["last, VanillaGAN, ema, 2 runs", "last, VanillaGAN, raw, 2 runs"]
+    of_run = {name: statistics.fmean(r.value for r in read(tmp_path / name / "scores.jsonl")[-2:]) for name in kinds}
+    for label, runs in zip(means, ("ab", "cd"), strict=True):
+        values = [of_run[name] for name in runs]
+        assert means[label] == f"{statistics.fmean(values):.4g} ± {statistics.stdev(values):.2g}"
+
+
+def test_metrics_of_fakes_alone_ask_for_no_reals(home, tmp_path):
+    """Nor do they compute any, where these are only counted."""
+    save(VanillaGAN(image_shape=(1, 16, 16), latent_dim=4, hidden_dim=8), tmp_path / "a.ckpt")
+    save(CGAN(image_shape=(1, 16, 16), hidden_dim=8), tmp_path / "c.ckpt")
+    words = ("score", *DIGITS, "--metrics", "is", "diversity", "--cache", tmp_path / "cache")
+    status, out, err = gan_modules(*words, "--ckpt_path", "a.ckpt", "--n", 50, cwd=tmp_path)
+    assert status == 0, err
+    assert "\n50 images; features: digits" in f"\n{out}"
+    status, out, err = gan_modules(*words, "--fake", home / "real.zip", cwd=tmp_path)
+    assert status == 0, err
+    assert "\n359 images; features: digits" in f"\n{out}"
+    assert "pass --data" in gan_modules(*words, "--ckpt_path", "a.ckpt", cwd=tmp_path)[2]  # for their number
+    assert "pass --data" in gan_modules(*words, "--ckpt_path", "c.ckpt", "--n", 50, cwd=tmp_path)[2]  # their classes
+    for path in ("a.ckpt", "c.ckpt"):
+        status, out, err = gan_modules(*words, "--ckpt_path", path, "--data=DigitsDataModule", cwd=tmp_path)
+        assert status == 0, err
+        assert "\n359 images; features: digits" in f"\n{out}"
+    assert not (tmp_path / "cache").exists()
+    found = read(tmp_path / "scores.jsonl")
+    assert {(one.reals, one.split, one.n_real, one.reals_digest) for one in found} == {("", None, 0, "")}
+    words = ("score", *DIGITS, "--metrics", "is", "fid", "--data", "DigitsDataModule", "--fake", home / "real.zip")
+    status, out, err = gan_modules(*words, cwd=tmp_path)
+    assert status == 0, err
+    assert "359 images against 359 of DigitsDataModule val; features: digits" in out  # of those that compare
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_shards_are_scored_as_what_they_were_written_from(home, tmp_path, workers):
+    pytest.importorskip("litdata", reason="the extra [streaming] is not installed")
+    from datamodules.streaming import write_shards
+
+    write_shards(DigitsDataModule(), str(tmp_path / "shards"), num_workers=1, shard_size="64KB")
+    arguments = {"folder": str(tmp_path / "shards"), "image_size": 16, "channels": 1, "num_classes": 10}
+    arguments |= {"num_workers": workers}
+    run = home / "runs/s0/version_0/checkpoints/last.ckpt"
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "last.ckpt").write_bytes(run.read_bytes())
+    note = {"data": {"class_path": "datamodules.StreamingDataModule", "init_args": arguments}}
+    (tmp_path / "run" / "config.yaml").write_text(yaml.safe_dump(note))
+    words = ("score", *DIGITS, "--n", 50, "--floor", "true", "--ckpt_path")
+    for path in (run, tmp_path / "run" / "last.ckpt"):
+        status, _, err = gan_modules(*words, path, "--out", tmp_path / "all.jsonl", cwd=home)
+        assert status == 0, err
+    expected, floor, of_shards, other_shards = read(tmp_path / "all.jsonl")
+    assert of_shards.reals == "StreamingDataModule"
+    assert other_shards.fakes == "StreamingDataModule train"
+    for ours, theirs in ((of_shards, expected), (other_shards, floor)):
+        assert (ours.n_real, ours.split) == (theirs.n_real, theirs.split)
+        assert ours.reals_digest == theirs.reals_digest
+        assert ours.value == pytest.approx(theirs.value, rel=1e-6)
+
+
+def test_modes_of_points(tmp_path):
+    """Of checkpoints that make points, with and without classes, against the count over their samples."""
+    data = ToyDataModule()
+    models = {
+        "a": VanillaGAN(image_shape=(2,), latent_dim=4, hidden_dim=16),
+        "b": VanillaGAN(image_shape=(2,), latent_dim=4, hidden_dim=16),
+        "c": CGAN(image_shape=(2,), num_classes=8, latent_dim=4, hidden_dim=16),
+    }
+    for name, model in models.items():
+        with torch.no_grad():  # spread far enough to come by some modes
+            model.generator_ema.load_state_dict({k: 3 * v for k, v in model.generator_ema.state_dict().items()})
+        save(model, tmp_path / name / "last.ckpt")
+    words = ("score", "--ckpt_path", *models, "--metrics", "modes")
+    status, out, err = gan_modules(*words, "--data", "ToyDataModule", "--n", 900, "--seeds", "1-2", cwd=tmp_path)
+    assert status == 0, err
+    columns, cells = rows(out)
+    assert columns == ["modes", "mode_share", "mode_kl"]
+    assert list(cells)[-1] == "last, VanillaGAN, ema, 2 runs"
+    assert "\n900 points\n" in f"\n{out}"
+    for name, model in models.items():
+        records = read(tmp_path / name / "scores.jsonl")
+        for seed in (1, 2):
+            labels = (torch.arange(960) * 8 // 900).clamp(max=7).split(64) if name == "c" else [None] * 15
+            parts = [model.sample(64, seed=(seed << 16) + i, labels=part) for i, part in enumerate(labels)]
+            expected = mode_coverage(torch.cat(parts)[:900], data.centres, data.std)
+            found = {one.metric: one.value for one in records if one.seed == seed}
+            assert found["modes"] == expected.modes
+            assert found["mode_share"] == pytest.approx(expected.share)
+            assert found["mode_kl"] == pytest.approx(expected.kl, nan_ok=True)
+        assert [one.higher_is_better for one in records[:3]] == [True, True, False]
+        assert {(one.network, one.n_fake, one.weights) for one in records} == {("", 900, "ema")}
+        assert records[0].settings == {"centres": data.centres.tolist(), "std": data.std, "within": 3.0}
+    toy = ("--data", "ToyDataModule")
+    for arguments, sentence in (
+        (("--metrics", "modes", "--data", "DigitsDataModule"), "DigitsDataModule holds no points: pass --data Toy"),
+        (("--metrics", "modes", *toy, "--data.distribution", "rings"), "'rings' has no centres"),
+        (("--metrics", "modes", *toy, "--data.distribution", "25gaussians"), "the mixture has 25 modes of .2,."),
+        (("--metrics", "fid", *toy), "Points have no scores but --metrics modes"),
+    ):
+        status, _, err = gan_modules("score", "--ckpt_path", "c/last.ckpt", *arguments, cwd=tmp_path)
+        assert (status, bool(re.fullmatch(rf"error: .*{sentence}.*\n", err))) == (2, True), err
 
 
 # ---- Places of images --------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from gan_modules import GAN, StyleGAN2
 from gan_modules.cli import main
 from gan_modules.tools import draw, interpolate, mix
 
+LAST = 2**64 - 1  # seed that torch takes
 TRAINED = {
     "DCGAN": ["--model.base_channels=2", "--model.latent_dim=4"],
     "CGAN": ["--model.hidden_dim=8"],
@@ -64,6 +65,9 @@ def test_sample_by_seeds(checkpoint, run, tmp_path):
     run("sample", "--ckpt_path", path, "--seeds=8", "--out=alone", "--truncation=0.5")
     alone = np.asarray(Image.open(tmp_path / "alone" / "seed000008.png"))
     assert np.abs(alone - grey(model.sample(1, seed=8, truncation=0.5))[0]).max() < 0.51
+    run("sample", "--ckpt_path", path, "--seeds", "3", "7-9", "12", "--out=spaced")
+    for file in sorted((tmp_path / "folder").iterdir()):
+        assert file.read_bytes() == (tmp_path / "spaced" / file.name).read_bytes()
     assert "36 samples: grid.png" in run("sample", "--ckpt_path", path, "--seeds", "0-35", "--out", "grid.png")
     assert Image.open(tmp_path / "grid.png").size == (6 * 34 + 2, 6 * 34 + 2)
 
@@ -172,6 +176,17 @@ def test_project_says_that_it_resizes(checkpoint, run, monkeypatch, capsys, tmp_
         ("DCGAN", ["sample", "--seeds=5-1"], "--seeds '5-1' is no list of numbers: write it as 0-35 or 1,5,8-11."),
         ("DCGAN", ["sample", "--seeds=1,,2"], "--seeds '1,,2' is no list of numbers: write it as 0-35 or 1,5,8-11."),
         ("DCGAN", ["sample", "--seeds=all"], "--seeds 'all' is no list of numbers: write it as 0-35 or 1,5,8-11."),
+        ("DCGAN", ["sample", "--seeds=[]"], "--seeds [] is no list of numbers: write it as 0-35 or 1,5,8-11."),
+        ("DCGAN", ["sample", f"--seeds=3,{2**64}"], f"--seeds '{2**64}' is out of range: numbers go from 0 to {LAST}."),
+        ("DCGAN", ["sample", f"--seeds=0-{2**64}"], f"--seeds '0-{2**64}' is out of range: numbers go from"),
+        ("DCGAN", ["sample", "--seeds", "1", "-1"], "--seeds '-1' is out of range: numbers go from"),
+        ("DCGAN", ["sample", f"--seeds=0-{LAST}"], "--seeds names more than 1,000,000 numbers: name fewer."),
+        ("DCGAN", ["sample", f"--seed={2**64}"], f"seed={2**64} must be from 0 to {LAST}."),
+        ("DCGAN", ["sample", "--seed=-1"], f"seed=-1 must be from 0 to {LAST}."),
+        ("DCGAN", ["interpolate", f"--seeds=[0, {2**64}]"], f"--seeds '{2**64}' is out of range"),
+        ("StyleGAN2", ["mix", "--rows=-2"], "--rows '-2' is out of range"),
+        ("StyleGAN2", ["mix", f"--columns={2**64}"], f"--columns '{2**64}' is out of range"),
+        ("StyleGAN2", ["project", "--image=black.png", f"--seed={2**64}"], f"seed={2**64} must be from 0 to {LAST}."),
         ("DCGAN", ["sample", "--class_idx=1"], "DCGAN was trained without classes: leave labels out."),
         ("CGAN", ["sample", "--seeds=0-1", "--class_idx=10"], "labels must be 2 class indices from 0 to 9."),
         ("VanillaGAN", ["interpolate"], "VanillaGAN was trained on points, and interpolate moves images: see sample."),

@@ -128,6 +128,10 @@ def test_translate_says_what_is_wrong(trained, tmp_path):
         done = gan_modules("translate", "--input", source, "--output", target, "--ckpt_path", ckpt, cwd=tmp_path)
         assert (done.status, done.stderr.count("\n")) == (2, 1), done.stderr
         assert sentence in done.stderr
+    words = ("translate", "--input", folder / "data", "--output", "out", "--ckpt_path", checkpoint)
+    for seed in (2**64, -1):
+        done = gan_modules(*words, "--seed", seed, cwd=tmp_path)
+        assert (done.status, done.stderr) == (2, f"error: seed={seed} must be from 0 to {2**64 - 1}.\n")
 
 
 def make_noise(folder, size=(32, 32), count=5):

@@ -159,6 +159,8 @@ def test_a_set_smaller_than_a_batch_is_refused(processes, monkeypatch):
     [
         ({"batch_size": 0}, "batch_size=0 must be at least 1"),
         ({"num_workers": -1}, "num_workers=-1 must not be negative"),
+        ({"seed": -1}, "seed=-1 must be from 0 to 18446744073709551615"),
+        ({"seed": 2**64}, "seed=18446744073709551616 must be from 0 to"),
         ({"image_size": 0}, "image_size=0 must be at least 1"),
         ({"val_fraction": 0.0}, "val_fraction=0.0 must lie strictly between 0 and 1"),
         ({"val_fraction": 1.0}, "val_fraction=1.0 must lie strictly between 0 and 1"),

@@ -9,11 +9,12 @@ from torch import nn
 
 from datamodules import DigitsDataModule
 from gan_modules import CGAN, GANError, VanillaGAN
-from gan_modules.metrics import DigitFeatures, PerceptualPathLength
+from gan_modules.metrics import DigitFeatures, InceptionScore, KernelDistance, PerceptualPathLength
 from gan_modules.scoring import score
 from gan_modules.scoring.catalogue import METRICS
 from gan_modules.scoring.extraction import BLOCK_IMAGES
 from gan_modules.scoring.generation import Draw
+from gan_modules.scoring.record import unlike
 
 
 @contextmanager
@@ -102,6 +103,42 @@ def test_a_network_may_have_any_name():
     network.name = "my_std"
     found = score(images(80), images(90, 1), ["fid", "kid"], network)
     assert [(one.metric, one.std is None) for one in found] == [("fd_my_std", True), ("kd_my_std", False)]
+    metric = KernelDistance(network)
+    metric.update(images(9), real=True)
+    metric.update(images(9, 1), real=False)
+    assert (metric.names, metric.deviation) == (("kd_my_std",), "kd_std_my_std")
+    assert list(metric.compute()) == [*metric.names, metric.deviation]
+
+
+def test_metrics_of_fakes_alone_take_no_reals(tmp_path):
+    """Neither are their features computed or kept, nor do the records name them; the scores are the same."""
+    names, network, real = ["is", "diversity", "ppl"], DigitFeatures(), images(80)
+    beside = {one.metric: one for one in score(vanilla(), real, [*names, "fid"], "digits", n=60, cache=tmp_path / "a")}
+    with counted(network) as seen:
+        shown = score(vanilla(), real, names, network, n=60, cache=tmp_path / "b")
+        assert seen[0] == 60
+        alone = score(vanilla(), None, names, network, n=60, cache=tmp_path / "b")
+        assert seen[0] == 120
+    assert not (tmp_path / "b").exists()
+    for found in (shown, alone):
+        assert [(one.metric, one.value) for one in found] == [
+            (name, beside[name].value) for name in ("is_digits", "diversity_digits", "ppl_digits")
+        ]
+        assert {(one.n_real, one.reals_digest, one.n_fake) for one in found} == {(0, "", 60)}
+        assert not any(map(unlike, found, (beside[one.metric] for one in found)))
+    assert (beside["fd_digits"].n_real, len(beside["fd_digits"].reals_digest)) == (80, 16)
+    assert score(vanilla(), real, ["is"], network)[0].n_fake == 80  # their number is still the default
+    metric = InceptionScore(network)
+    with counted(network) as seen:
+        metric.update(real, real=True)
+        assert seen[0] == 0
+
+
+def test_stacks_need_no_features_of_the_whole_image(tmp_path):
+    network = DigitFeatures()
+    with counted(network) as seen:
+        score(images(8, shape=(3, 16, 16)), images(9, 1, (3, 16, 16)), ["modes"], network, cache=tmp_path)
+    assert seen[0] == 3 * (8 + 9)
 
 
 def test_path_lengths_see_the_generator():
@@ -250,6 +287,13 @@ def test_blocks_are_small_where_images_are_large(tmp_path):
         ({"reals": images(1)}, "at least two real images"),
         ({"fakes": images(4, shape=(2, 16, 16))}, "have 2 channels"),
         ({"metrics": ["modes"]}, "Stacked images have three channels, and these have 1"),
+        ({"metrics": ["is", "fid"], "reals": None}, "is fid of these fakes takes real images: pass reals"),
+        (
+            {"metrics": ["is"], "reals": None, "fakes": CGAN(image_shape=(1, 16, 16), latent_dim=8, hidden_dim=32)},
+            "is of these fakes takes real images",
+        ),
+        ({"fakes": vanilla(), "seed": 65_536}, "seed=65536 must be from 0 to 65535"),
+        ({"metrics": ["is"], "reals": None, "fakes": vanilla()}, "how many samples to score: pass n"),
     ],
 )
 def test_mistakes_end_in_a_sentence(arguments, sentence):

@@ -106,6 +106,8 @@ def test_mean_and_deviation_over_seeds():
     assert str(spread([SCORE])) == "12.5"
     with pytest.raises(GANError, match="no score"):
         spread([])
+    assert str(spread([replace(SCORE, value=value) for value in (1.0, math.nan)])) == "nan ± nan"
+    assert str(spread([replace(SCORE, value=value) for value in (1.0, math.inf)])) == "inf ± nan"
 
 
 def test_best_and_last():
