@@ -7,7 +7,6 @@ import sys
 import zipfile
 from contextlib import redirect_stderr, redirect_stdout
 
-import numpy as np
 import pytest
 import torch
 import yaml
@@ -17,7 +16,6 @@ from PIL import Image
 from datamodules import DigitsDataModule, ToyDataModule
 from gan_modules import CGAN, DCGAN, GAN, VanillaGAN
 from gan_modules.cli import main
-from gan_modules.commands.images import DataPart, ImagePlace
 from gan_modules.functional.pixels import to_uint8
 from gan_modules.metrics import DigitFeatures, mode_coverage
 from gan_modules.scoring import score
@@ -376,60 +374,3 @@ def test_modes_of_points(tmp_path):
     ):
         status, _, err = gan_modules("score", "--ckpt_path", "c/last.ckpt", *arguments, cwd=tmp_path)
         assert (status, bool(re.fullmatch(rf"error: .*{sentence}.*\n", err))) == (2, True), err
-
-
-# ---- Places of images --------------------------------------------------------------------------------------------
-
-
-def test_images_of_several_sizes_kinds_and_depths(tmp_path):
-    random = np.random.default_rng(0)
-    first, second = (random.integers(0, 256, (h, 20), np.uint8) for h in (10, 12))
-    Image.fromarray(first).save(tmp_path / "a.png")
-    Image.fromarray(second).save(tmp_path / "b.tif")
-    Image.fromarray(second).save(tmp_path / "c.bmp")
-    place = ImagePlace(str(tmp_path))
-    assert [tuple(batch.shape) for (batch,) in place.batches(5)] == [(1, 1, 10, 20), (2, 1, 12, 20)]
-    assert [tuple(batch.shape) for (batch,) in place.batches(1)] == [(1, 1, 10, 20), *[(1, 1, 12, 20)] * 2]
-    ((batch,),) = place.batches(9, rows=[2])
-    assert np.array_equal(batch[0, 0].numpy(), second)
-    assert next(iter(ImagePlace(str(tmp_path), channels=3).batches(1)))[0].shape == (1, 3, 10, 20)
-
-
-def test_archives_are_not_trusted(tmp_path):
-    def archive(name, content, damage=0):
-        path = tmp_path / "images.zip"
-        with zipfile.ZipFile(path, "w") as file:
-            file.writestr(name, content)
-        data = bytearray(path.read_bytes())
-        data[60] ^= damage
-        path.write_bytes(data)
-        return ImagePlace(str(path), channels=1)
-
-    buffer = io.BytesIO()
-    Image.new("L", (30, 30), 77).save(buffer, "PNG")
-    assert next(archive("a/b.png", buffer.getvalue()).batches(1))[0].unique().tolist() == [77]
-    with pytest.raises(ValueError, match="holds no image"):
-        archive("../../escaped.png", buffer.getvalue())
-    assert [path.name for path in tmp_path.iterdir()] == ["images.zip"]
-    with pytest.raises(ValueError, match=r"a\.png"):
-        next(archive("a.png", b"no image").batches(1))
-    with pytest.raises(ValueError, match=r"a\.png"):
-        next(archive("a.png", buffer.getvalue(), damage=255).batches(1))
-
-
-def test_training_images_are_scored_as_they_are(tmp_path):
-    """Neither mirrored nor shuffled nor left out, whatever training does with them."""
-    from datamodules import ImageFolderDataModule
-
-    random = np.random.default_rng(0)
-    for i in range(10):
-        Image.fromarray(random.integers(0, 256, (8, 12, 3), np.uint8)).save(tmp_path / f"{i}.png")
-    data = ImageFolderDataModule(
-        str(tmp_path), image_size=8, crop="random", horizontal_flip=True, batch_size=4, num_workers=0
-    )
-    part = DataPart(data, "train")
-    (first,), (second,) = (torch.cat([batch for (batch,) in part.batches(4)]).split(9) for _ in range(2))
-    assert torch.equal(first, second)
-    centres = [np.asarray(Image.open(path))[:, 2:10] for path in data.splits[0].paths]
-    assert np.array_equal(first.permute(0, 2, 3, 1).numpy(), np.stack(centres))
-    assert data.splits[0].flip  # the datamodule's own is left alone
