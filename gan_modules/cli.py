@@ -228,8 +228,9 @@ def _sentence(message: str, parser: LightningArgumentParser) -> str:
         cls = MODELS.get(name) or DATA.get(name)
         known = [*inspect.signature(cls).parameters, *GameOptions.__annotations__] if cls else []
         return f"{name} takes no argument '{option}'{_near(option, known)}; see gan-modules fit --{key}.help {name}."
-    if key in CHOICES and (match := re.search(r"dot import path string: (\S+)|Import path (\S+)", message)):
-        name = match[1] or match[2]
+    named = re.search(r"(?:dot import path string:|Import path(?! does)|Given value:) (\S+)", message)
+    if key in CHOICES and named and re.search(r"dot import path|Import path|instantiatable class", message):
+        name = named[1]
         return f"There is no {key} class '{name}'{_near(name, CHOICES[key])} (there are {', '.join(CHOICES[key])})."
     if match := re.search(r"unrecognized arguments: (--\S+)|does not accept option '([\w.]+)'", message):
         option = match[1] or f"--{match[2]}"
