@@ -65,7 +65,10 @@ class OneByOne(MovingAverages):
         for average, network in self._pairs:
             ours, theirs = ([*module.parameters(), *module.buffers()] for module in (average, network))
             for own, new in zip(ours, theirs, strict=True):
-                own.copy_(own * 0.999 + new * 0.001 if own.is_floating_point() else new)
+                if own.is_floating_point():
+                    own.lerp_(new, 0.001)
+                else:
+                    own.copy_(new)
 
 
 class AveragedOneByOne(DCGAN):

@@ -142,16 +142,15 @@ def measure(
             return float(answer)
 
         try:
-            first = {}
             for name in names:
                 said(f"warming up {name}")
-                first[name] = play(name, 1)
+                play(name, 1)
             rounds = 1
-            if first[names[0]] < seconds:
-                rounds = max(1, round(seconds / play(names[0], 1)))
-                for name in names:
-                    play(name, rounds)
-                rounds = max(1, round(seconds / play(names[0], rounds) * rounds))
+            for _ in range(2):  # as many rounds for all, so that they stay at the same place of the game
+                took = [play(name, rounds) for name in names][0]
+                if took >= seconds:
+                    break
+                rounds = max(1, round(seconds / took * rounds))
             taken: dict[str, list[float]] = {name: [] for name in names}
             began = time.perf_counter()
             for pair in range(pairs):

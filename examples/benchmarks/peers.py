@@ -27,14 +27,13 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from examples.benchmarks.games import DEVICE, by_hand, under_trainer
+from examples.benchmarks.games import DEVICE, HELD, by_hand, under_trainer
 from examples.benchmarks.pairs import Batches, Comparison, Pace, Side
 from gan_modules.base import Terms, UnconditionalGAN, adam
 from gan_modules.functional import losses, regularizers
 
 FOLDER = "GAN_MODULES_PEERS"  # the variable with the folder that --peers names
 BATCH = 64
-HELD = 10  # batches that lie ready
 LR = 2e-4
 
 

@@ -19,6 +19,7 @@ import platform
 import shlex
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from functools import partial
 from importlib.metadata import distributions, version
@@ -28,7 +29,7 @@ import torch
 
 from examples.benchmarks import pairs, peers, starting
 from examples.benchmarks.pairs import Measured, middle
-from examples.benchmarks.table import KEPT, SECTIONS, START_UP, Section, page
+from examples.benchmarks.table import AS_IS, KEPT, SECTIONS, START_UP, Section, page
 
 PACKAGES = ("torch", "torchvision", "lightning", "numpy", "pillow")
 
@@ -51,7 +52,9 @@ def main() -> None:
             measured = measure(said=partial(said, key))
             command = shlex.join(["python", "-m", "examples.benchmarks.run", *sys.argv[1:]])
             table[key] = vars(measured) | {"command": command, "setting": setting(arguments)}
-            path.write_text(json.dumps(table, indent=1) + "\n")
+            partial = path.with_suffix(".partial")
+            partial.write_text(json.dumps(table, indent=1) + "\n")
+            partial.replace(path)
             (arguments.out / "README.md").write_text(page(table))
             figures = (f"{side} {middle(taken)[0]:.4g} s" for side, taken in measured.seconds.items())
             said(key, ", ".join(figures), "\n")
@@ -73,8 +76,12 @@ def parse(known: list[str]) -> argparse.Namespace:
         sys.exit()
     if unknown := [name for name in arguments.names if name not in known]:
         parser.error(f"there is no {unknown[0]}; there are {' '.join(known)}")
+    if chosen := [name for name in os.environ if name.startswith(("MALLOC_", "GLIBC_TUNABLES", "GAN_MODULES_MALLOC"))]:
+        parser.error(f"{chosen[0]} is set, and memory is to be as it is on some sides and kept on others: unset it")
     if arguments.quick:
         arguments.pairs, arguments.seconds = 3, 0.3
+        arguments.out = Path(tempfile.mkdtemp(prefix="quick_"))  # a try is not to take the place of a measurement
+        print(f"what comes of it is in {arguments.out}")
     return arguments
 
 
@@ -88,6 +95,7 @@ def measurements(
     return {
         f"{name}, {memory}": partial(pairs.measure, section.finds[name], keep=memory == KEPT, **settings)
         for memory in section.memory
+        if memory == AS_IS or not torch.cuda.is_available()  # where there is a GPU, nothing is kept
     }
 
 
@@ -108,8 +116,11 @@ def setting(arguments: argparse.Namespace) -> str:
     libraries = {name: version(name) for name in PACKAGES}
     libraries |= {found.name: found.version for found in distributions(path=[str(arguments.peers)])}
     listed = ", ".join(f"{name} {number}" for name, number in libraries.items())
+    commit = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], stdout=subprocess.PIPE, text=True
+    ).stdout.strip()
     return (
-        f"{device}, {os.cpu_count()} cores, {arguments.threads} threads, {' '.join(platform.libc_ver())}, "
+        f"commit {commit or 'unknown'}, {device}, {os.cpu_count()} cores, {arguments.threads} threads, {' '.join(platform.libc_ver())}, "
         f"Python {platform.python_version()}, {listed}"
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import sys
 
 import torch
 
@@ -20,7 +21,9 @@ def keep_freed_memory() -> None:
     where the environment has settings of its own: any ``MALLOC_…`` or ``GLIBC_TUNABLES``, or
     ``GAN_MODULES_MALLOC=default`` to leave all as it is.
     """
-    if torch.cuda.device_count() or any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ):
+    if sys.platform != "linux" or torch.cuda.device_count():
+        return
+    if any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ):
         return
     if os.environ.get("GAN_MODULES_MALLOC") == "default" or not hasattr(libc := ctypes.CDLL(None), "mallopt"):
         return
