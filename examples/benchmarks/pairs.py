@@ -147,7 +147,7 @@ def measure(
                 play(name, 1)
             rounds = 1
             for _ in range(2):  # as many rounds for all, so that they stay at the same place of the game
-                took = [play(name, rounds) for name in names][0]
+                took, *_ = [play(name, rounds) for name in names]
                 if took >= seconds:
                     break
                 rounds = max(1, round(seconds / took * rounds))

@@ -52,9 +52,9 @@ def main() -> None:
             measured = measure(said=partial(said, key))
             command = shlex.join(["python", "-m", "examples.benchmarks.run", *sys.argv[1:]])
             table[key] = vars(measured) | {"command": command, "setting": setting(arguments)}
-            partial = path.with_suffix(".partial")
-            partial.write_text(json.dumps(table, indent=1) + "\n")
-            partial.replace(path)
+            written = path.with_suffix(".partial")
+            written.write_text(json.dumps(table, indent=1) + "\n")
+            written.replace(path)
             (arguments.out / "README.md").write_text(page(table))
             figures = (f"{side} {middle(taken)[0]:.4g} s" for side, taken in measured.seconds.items())
             said(key, ", ".join(figures), "\n")
@@ -116,12 +116,10 @@ def setting(arguments: argparse.Namespace) -> str:
     libraries = {name: version(name) for name in PACKAGES}
     libraries |= {found.name: found.version for found in distributions(path=[str(arguments.peers)])}
     listed = ", ".join(f"{name} {number}" for name, number in libraries.items())
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], stdout=subprocess.PIPE, text=True
-    ).stdout.strip()
+    git = subprocess.run(["git", "describe", "--always", "--dirty"], stdout=subprocess.PIPE, text=True)
     return (
-        f"commit {commit or 'unknown'}, {device}, {os.cpu_count()} cores, {arguments.threads} threads, {' '.join(platform.libc_ver())}, "
-        f"Python {platform.python_version()}, {listed}"
+        f"commit {git.stdout.strip() or 'unknown'}, {device}, {os.cpu_count()} cores, {arguments.threads} threads, "
+        f"{' '.join(platform.libc_ver())}, Python {platform.python_version()}, {listed}"
     )
 
 
