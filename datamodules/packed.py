@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
@@ -20,6 +22,7 @@ from .base import Batch, BatchedDataset, DataError, _as_is
 from .image_files import ImageFiles
 
 WRITE = 64  # images at a time
+FORMAT = 1  # to be raised when the same files would give other pixels
 
 
 @dataclass(frozen=True)
@@ -60,17 +63,17 @@ class PackedImages(BatchedDataset):
         return len(self.rows)
 
     def __getitems__(self, indices: list[int]) -> Batch:
-        images = self.pixels[self.rows[indices]]
+        images = torch.from_numpy(self.pixels[self.rows[indices].numpy()])
         if self.flip:
             mirrored = torch.rand(len(images)) < 0.5
             images[mirrored] = images[mirrored].flip(-1)
         return (images,) if self.labels is None else (images, self.labels[indices])
 
     @cached_property
-    def pixels(self) -> Tensor:
+    def pixels(self) -> NDArray[np.uint8]:
         """All images of the pack, which the system brings into memory as they are looked at."""
-        size = math.prod(self.pack.shape)
-        return torch.from_file(self.pack.path, size=size, dtype=torch.uint8).view(self.pack.shape)
+        # to be read alone: of what might be written to, the system would want to hold the whole file in memory
+        return np.asarray(np.memmap(self.pack.path, np.uint8, "r", shape=self.pack.shape))
 
     def __getstate__(self) -> dict[str, Any]:
         """Everything but the mapping: a process that is sent the set maps the file anew."""
@@ -104,7 +107,7 @@ def pack_images(files: ImageFiles, folder: str, num_workers: int) -> Pack:
 
 def _key(files: ImageFiles) -> str:
     found = [(path, stat.st_size, stat.st_mtime_ns) for path in files.paths for stat in [os.stat(path)]]
-    whole = json.dumps([found, files.size, files.channels, files.crop, files.substitutes.wanted])
+    whole = json.dumps([FORMAT, found, files.size, files.channels, files.crop, files.substitutes.wanted])
     return hashlib.sha256(whole.encode()).hexdigest()[:16]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator
@@ -15,6 +16,10 @@ from torch.utils.data import DataLoader
 from .base import Batch, BatchedDataset, DataError, ImageDataModule, require
 
 SPLITS = ("train", "val", "test")
+FORMATS = (
+    "tensor",
+    "no_header_tensor",
+)  # those that write_shards leaves; some of litdata's others execute what they read
 
 
 class StreamingDataModule(ImageDataModule):
@@ -38,7 +43,7 @@ class StreamingDataModule(ImageDataModule):
 
     Raises:
         DataError: If an argument is out of range, litdata is not installed, there are no shards, or they hold images
-            of another shape or no labels.
+            of another shape, no labels, or something else than tensors.
 
     Example:
         >>> StreamingDataModule("s3://bucket/faces", image_size=256).image_shape
@@ -85,7 +90,7 @@ class StreamingDataModule(ImageDataModule):
         train, val = self._open("train"), self._open("val")
         try:
             return train, val, self._open("test")
-        except DataError:
+        except NoSplitError:
             return train, val, val
 
     def train_dataloader(self) -> DataLoader[Batch]:
@@ -115,12 +120,17 @@ class StreamingDataModule(ImageDataModule):
                 seed=self.seed,
                 max_cache_size=self.cache_size,
             )
-            image, *label = dataset[0]
         except Exception as error:  # each store fails in its own way
-            raise DataError(
+            kind = DataError if os.path.isdir(f"{self.folder}/{split}") else NoSplitError
+            raise kind(
                 f"There are no shards in '{self.folder}/{split}' ({error}): write them, by "
                 f"datamodules.streaming.write_shards."
             ) from error
+        _check_index(os.path.join(dataset.input_dir.path, "index.json"), f"{self.folder}/{split}")
+        try:
+            image, *label = dataset[0]
+        except Exception as error:
+            raise DataError(f"The shards in '{self.folder}/{split}' cannot be read: {error}") from error
         require(
             tuple(image.shape) == self.image_shape,
             f"The shards in '{self.folder}' hold images of {tuple(image.shape)}, not {self.image_shape}: pass their "
@@ -131,6 +141,27 @@ class StreamingDataModule(ImageDataModule):
             f"The shards in '{self.folder}' hold no labels: pass num_classes=0, or write them from data with classes.",
         )
         return Shards(dataset, _labelled if self.num_classes else _unlabelled)
+
+
+class NoSplitError(DataError):
+    """There are no shards of a split."""
+
+
+def _check_index(path: str, place: str) -> None:
+    """See that an index asks for tensors alone, from files of its own place; litdata would do whatever it asks for."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            index = json.load(file)
+        formats = [str(kind).partition(":")[0] for kind in index["config"]["data_format"]]
+        names = [str(chunk["filename"]) for chunk in index["chunks"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"The index of the shards in '{place}' cannot be read ({error!r}): write them anew.") from error
+    strange = [kind for kind in formats if kind not in FORMATS]
+    strange += [name for name in names if os.path.basename(name) != name or name in ("", ".", "..")]
+    require(
+        not strange,
+        f"The shards in '{place}' are not as write_shards leaves them: their index names {', '.join(strange[:3])}.",
+    )
 
 
 class Shards(BatchedDataset):
@@ -205,22 +236,28 @@ def write_shards(data: ImageDataModule, folder: str, *, num_workers: int = 4, sh
         shard_size: Bytes of a shard, such as "64MB".
 
     Raises:
-        DataError: If litdata is not installed, or there are shards already.
+        DataError: If litdata is not installed, there are shards already, or they cannot be written.
     """
     litdata = _litdata()
+    folder = os.path.expanduser(folder).rstrip("/")
+    data.prepare_data()
     splits = data.splits[:2] if data.splits[2] is data.splits[1] else data.splits
-    for name, dataset in zip(SPLITS, splits, strict=False):
-        place = f"{folder}/{name}"
+    places = [f"{folder}/{name}" for name, _ in zip(SPLITS, splits, strict=False)]
+    for place in places:
         require(not os.path.isdir(place) or not os.listdir(place), f"'{place}' is not empty: choose another folder.")
-        litdata.optimize(
-            dataset.__getitem__,
-            list(range(len(dataset))),
-            place,
-            chunk_bytes=shard_size,
-            num_workers=num_workers,
-            start_method=multiprocessing.get_start_method(),  # litdata would change it for the whole process
-            verbose=False,
-        )
+    for place, dataset in zip(places, splits, strict=True):
+        try:
+            litdata.optimize(
+                dataset.__getitem__,
+                list(range(len(dataset))),
+                place,
+                chunk_bytes=shard_size,
+                num_workers=num_workers,
+                start_method=multiprocessing.get_start_method(),  # litdata would change it for the whole process
+                verbose=False,
+            )
+        except RuntimeError as error:  # so it says of a store that is not empty, too
+            raise DataError(f"Shards cannot be written to '{place}': {error}") from error
 
 
 def _labelled(samples: list[tuple[Tensor, ...]]) -> Batch:

@@ -73,11 +73,13 @@ def timed(rounds: int, processes: int, together: bool) -> float:
     command = [sys.executable, *torchrun, __file__]
     environment = os.environ | {CHILD: str(rounds), "OMP_NUM_THREADS": "1"}
     running = [
-        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(1 if together else processes)
     ]
-    said = [process.communicate()[0] for process in running]
-    return 1000 * max(float(line.split()[1]) for text in said for line in text.splitlines() if "seconds " in line)
+    said = [process.communicate() for process in running]
+    if any(process.returncode for process in running):
+        sys.exit("".join(errors for _, errors in said))
+    return 1000 * max(float(line.split()[1]) for text, _ in said for line in text.splitlines() if "seconds " in line)
 
 
 def main() -> None:

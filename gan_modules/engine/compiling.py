@@ -22,8 +22,10 @@ def compile_networks(networks: Iterable[nn.Module], how: Compile, device: torch.
     A network that is not always called as a whole names its `parts`. Checkpoints are as ever, and copies uncompiled.
 
     Raises:
-        GANError: If there is no compiler for the CPU.
+        GANError: If there is no compiler for the CPU, or no such way to compile.
     """
+    if how not in (True, "reduce-overhead"):
+        raise GANError(f"compile={how!r} is no way to compile: pass True, or 'reduce-overhead'.")
     compiler = os.environ.get("CXX", COMPILERS.get(sys.platform, "g++"))
     if device.type == "cpu" and shutil.which(compiler) is None:
         raise GANError(

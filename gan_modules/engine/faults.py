@@ -29,6 +29,8 @@ def told_of_lost_processes() -> Iterator[None]:
     """
     try:
         yield
+    except torch.OutOfMemoryError:
+        raise
     except RuntimeError as error:
         raise GANError(
             f"Another process of this run has ended or does not answer, so this one stops too; its own last words "

@@ -1,6 +1,8 @@
 """Images out of shards: nothing lost, full batches, shared between processes, continued where a run stopped."""
 
 import collections
+import json
+import shutil
 
 import pytest
 import torch
@@ -145,3 +147,31 @@ def test_what_does_not_fit_is_said(arguments, sentence, shards):
 def test_shards_are_not_written_over(shards):
     with pytest.raises(DataError, match="is not empty: choose another folder"):
         write_shards(DigitsDataModule(image_size=8), shards)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (lambda index: index["config"].update(data_format=["tensor", "pickle"]), "pickle"),
+        (lambda index: index["chunks"][0].update(filename="../../elsewhere.bin"), "elsewhere"),
+        (lambda index: index.pop("chunks"), "cannot be read"),
+    ],
+)
+def test_an_index_is_not_trusted(change, named, shards, tmp_path):
+    """It may ask for unpickling, and for files from anywhere."""
+    shutil.copytree(shards, tmp_path / "shards")
+    path = tmp_path / "shards" / "train" / "index.json"
+    index = json.loads(path.read_text())
+    change(index)
+    path.write_text(json.dumps(index))
+    with pytest.raises(DataError, match=named):
+        stream(str(tmp_path / "shards")).setup("fit")
+
+
+def test_a_damaged_test_set_is_not_replaced_by_the_validation_set(shards, tmp_path):
+    shutil.copytree(shards, tmp_path / "shards")
+    shutil.copytree(tmp_path / "shards" / "val", tmp_path / "shards" / "test")
+    assert len(stream(str(tmp_path / "shards")).splits[2]) == len(stream(shards).splits[1])
+    (tmp_path / "shards" / "test" / "index.json").write_text("{}")
+    with pytest.raises(DataError, match="/test"):
+        stream(str(tmp_path / "shards")).setup("fit")

@@ -183,3 +183,18 @@ def test_without_a_compiler_a_sentence_says_so(monkeypatch):
         GANError, match="compile=True needs a C\\+\\+ compiler on a CPU, and there is no 'no-such-compiler'"
     ):
         fit(made(cls, **arguments, compile=True), batches(cls, arguments, 1))
+
+
+def test_a_way_to_compile_that_there_is_not():
+    cls, arguments = GAMES["vanilla"]
+    with pytest.raises(GANError, match=r"compile='fast' is no way to compile: pass True, or 'reduce-overhead'\."):
+        fit(made(cls, **arguments, compile="fast"), batches(cls, arguments, 1))
+
+
+@needs_compiler
+def test_reduced_overhead_is_the_same_on_a_cpu():
+    cls, arguments = GAMES["vanilla"]
+    model, expected = made(cls, **arguments, compile="reduce-overhead"), made(cls, **arguments)
+    for game in (model, expected):
+        fit(game, batches(cls, arguments, 3))
+    assert_equal_weights(model, expected, 1e-9)
