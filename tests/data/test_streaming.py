@@ -154,7 +154,7 @@ def test_shards_are_not_written_over(shards):
     [
         (lambda index: index["config"].update(data_format=["tensor", "pickle"]), "pickle"),
         (lambda index: index["chunks"][0].update(filename="../../elsewhere.bin"), "elsewhere"),
-        (lambda index: index.pop("chunks"), "cannot be read"),
+        (lambda index: index.pop("chunks"), "'chunks'"),
     ],
 )
 def test_an_index_is_not_trusted(change, named, shards, tmp_path):
