@@ -8,14 +8,16 @@ from functools import partial
 from typing import Any
 
 import torch
+from lightning.pytorch.profilers import PassThroughProfiler
 from torch import Tensor
 
 from datamodules.in_memory import InMemory
 from examples.benchmarks.games import GAMES, under_trainer
 from examples.benchmarks.pairs import Comparison, Pace, Side
-from gan_modules import DCGAN, VanillaGAN
-from gan_modules.base import Deal
+from gan_modules import DCGAN, WGANGP, VanillaGAN
+from gan_modules.base import Deal, Terms
 from gan_modules.engine.averages import MovingAverages
+from gan_modules.functional import losses, regularizers
 
 WITH, WITHOUT = "with", "without"
 HELD = 50_000  # images in memory
@@ -80,6 +82,24 @@ class AveragedOneByOne(DCGAN):
         self.generator_ema = self._averages.follow(self.generator)
 
 
+class WholeBackward(WGANGP):
+    """A penalty whose backward passes the whole critic, since a division is not in the list of what is straight."""
+
+    def discriminator_losses(self, real: Tensor, fake: Tensor) -> Terms:
+        penalty = regularizers.gradient_penalty(lambda samples: self.discriminator(samples) / 1, real, fake)
+        critic = losses.wasserstein_d(self.discriminator(real), self.discriminator(fake))
+        return {"critic": critic, "gradient_penalty": self.gp_weight * penalty}
+
+
+class GatheredByLightning(VanillaGAN):
+    """The losses that are logged are handed to Lightning, which gathers them in every batch."""
+
+    def _log_losses(self) -> None:
+        super()._log_losses()
+        latest = self._ledger.latest()
+        self.log_dict({name: torch.tensor(loss) for name, loss in latest.items()}, prog_bar=True, logger=False)
+
+
 class LoggedByLightning(VanillaGAN):
     """`self.log` after each move."""
 
@@ -95,6 +115,14 @@ class Heard(VanillaGAN):
         pass
 
 
+class Profiled(VanillaGAN):
+    """Lightning's own profiler that profiles nothing."""
+
+    def on_train_start(self) -> None:
+        super().on_train_start()
+        self.trainer.profiler = PassThroughProfiler()  # type: ignore[attr-defined]
+
+
 class CountsTheGPUs(VanillaGAN):
     """The optimizers look for GPUs before each step, as Lightning has them do it."""
 
@@ -105,14 +133,17 @@ class CountsTheGPUs(VanillaGAN):
 
 
 # By name: the variant without the means, the game of the table that it plays, and what stands in the table
-WITHOUT_IT: dict[str, tuple[type[DCGAN] | type[VanillaGAN], str, str]] = {
+WITHOUT_IT: dict[str, tuple[type[DCGAN] | type[VanillaGAN] | type[WGANGP], str, str]] = {
     "fakes": (FreshFakes, "dcgan", "fakes of a batch made once, against anew for the generator's move"),
     "resting": (NobodyRests, "dcgan", "the resting player frozen"),
     "channels_last": (ChannelsFirst, "dcgan", "channels_last"),
     "fused": (OwnAdam, "dcgan", "Adam fused"),
     "average": (AveragedOneByOne, "dcgan", "the moving average of all tensors by one operation, half-life 10,000"),
+    "curvature": (WholeBackward, "wgan_gp", "the second derivative skipped that a straight critic does not have"),
     "logging": (LoggedByLightning, "points", "losses logged every 50 rounds, against `self.log` in each move"),
     "hooks": (Heard, "points", "Lightning's hooks around backward and step left out where nobody listens"),
+    "gathering": (GatheredByLightning, "points", "losses given to the progress bar directly, against `self.log_dict`"),
+    "profiling": (Profiled, "points", "no generator for a profiler that profiles nothing"),
     "count": (CountsTheGPUs, "points", "no look for GPUs before each step of a CPU's optimizers"),
 }
 

@@ -202,7 +202,7 @@ def torchgan() -> Comparison:
 
 # ---- stylegan2-pytorch -----------------------------------------------------------------------------------------------
 
-STYLE_SIZE, STYLE_BATCH, CAPACITY = 64, 4, 8  # pixels; images; the unit of its networks' widths
+STYLE_SIZE, STYLE_BATCH, CAPACITY = 64, 16, 8  # pixels; images; the unit of its networks' widths
 LAZY = 4  # rounds from one gradient penalty to the next
 
 

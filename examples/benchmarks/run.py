@@ -63,8 +63,8 @@ def main() -> None:
 def parse(known: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help="comparisons to make anew; default: all still missing")
-    parser.add_argument("--pairs", type=int, default=9, help="blocks of rounds that each side plays")
-    parser.add_argument("--seconds", type=float, default=1.0, help="about how long a block lasts")
+    parser.add_argument("--pairs", type=int, default=40, help="blocks of rounds that each side plays")
+    parser.add_argument("--seconds", type=float, default=0.5, help="about how long a block lasts")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="that torch uses on each side")
     parser.add_argument("--peers", type=Path, default="build/peers", help="where the other libraries are installed")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results", help="folder of the results")

@@ -173,19 +173,19 @@ class GAN(Loadable, ABC):
         total: Terms = {}
         # DDP's own synchronisation expects every parameter in every backward, which no game can give
         unsynchronised = getattr(self.trainer.strategy, "block_backward_sync", nullcontext)
-        with self._scalers.of(name):
-            with self._only_moving(name), unsynchronised():
-                for part, share in parts:
-                    terms = weighted(objective(part), share)
-                    self._steps.backward(reduce(add, terms.values()))
-                    total = added(total, terms)
-            self._ledger.enter(Move(self.trainer.global_step, move, total))
-            if self._alone_on_cpu:
-                self._ledger.check()  # looking costs nothing here
-            elif self._ledger.full:
-                self._ledger.check(self._mean)
-            self._average(p.grad for p in self._trainable[name] if p.grad is not None)
-            self._steps.step(self._optimizers[name], counted)  # Lightning counts one step of a round
+        self._scalers.take_turns(name)
+        with self._only_moving(name), unsynchronised():
+            for part, share in parts:
+                terms = weighted(objective(part), share)
+                self._steps.backward(reduce(add, terms.values()))
+                total = added(total, terms)
+        self._ledger.enter(Move(self.trainer.global_step, move, total))
+        if self._alone_on_cpu:
+            self._ledger.check()  # looking costs nothing here
+        elif self._ledger.full:
+            self._ledger.check(self._mean)
+        self._average(p.grad for p in self._trainable[name] if p.grad is not None)
+        self._steps.step(self._optimizers[name], counted)  # Lightning counts one step of a round
         release(player.network)
         self.on_moved(name)
 
@@ -205,7 +205,7 @@ class GAN(Loadable, ABC):
         """Replace tensors by their mean over all processes, in one message."""
         if self.trainer.world_size == 1:
             return
-        tensors = list(values)
+        tensors = [value.detach() for value in values]
         if not tensors or is_sharded(tensors[0]):  # shards come averaged already
             return
         means = self._mean(torch.cat([tensor.flatten() for tensor in tensors]))
@@ -231,8 +231,7 @@ class GAN(Loadable, ABC):
             scheduler.step()
         for player in self._players.values():
             release(player.network)
-        with torch.no_grad():
-            self._average(self._statistics)
+        self._average(self._statistics)
         self._averages.update(self.images_seen)
         every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # 0 logs nothing
         if every and self.trainer.global_step % every == 0:
@@ -240,10 +239,10 @@ class GAN(Loadable, ABC):
             self._log_losses()
 
     def _log_losses(self) -> None:
-        """To the loggers directly: `self.log` would cost a fifth of a millisecond a value in every step."""
+        """To all who ask for them, directly: what `self.log` is given once is gathered anew in every batch."""
         losses = self._ledger.latest(self._mean)
-        # on the CPU, where the progress bar looks at them after every batch without waiting for the device
-        self.log_dict({name: torch.tensor(loss) for name, loss in losses.items()}, prog_bar=True, logger=False)
+        self.trainer.progress_bar_metrics.update(losses)
+        self.trainer.callback_metrics.update({name: torch.tensor(loss) for name, loss in losses.items()})
         values = losses | {"images_seen": self.images_seen} | self.measured()
         for logger in self.trainer.loggers:
             logger.log_metrics(values, step=self.trainer.global_step - 1)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from lightning.pytorch.plugins.precision import Precision
@@ -29,12 +28,10 @@ class Scalers:
         model = getattr(plugin, "scaler", None)
         self._of: dict[str, GradScaler] = {} if model is None else {name: copy.deepcopy(model) for name in players}
 
-    @contextmanager
-    def of(self, player: str) -> Iterator[None]:
-        """Let Lightning scale and unscale by this player's own."""
+    def take_turns(self, player: str) -> None:
+        """Let Lightning scale and unscale by this player's own, until another's turn."""
         if self._of:
             self._plugin.scaler = self._of[player]
-        yield
 
     def unscale(self, optimizer: Optimizer) -> None:
         """Divide the moving player's gradients by its scale, if a fused optimizer has left that to its step."""

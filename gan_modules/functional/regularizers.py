@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from gan_modules.functional.compiling import eagerly
+from gan_modules.functional.piecewise import skip_zero_curvature
 from gan_modules.functional.precision import at_least_float32
 
 
@@ -85,5 +86,7 @@ def _input_gradient(discriminator: Callable[..., Tensor], samples: Tensor, condi
     samples = at_least_float32(samples.detach()).requires_grad_()
     with torch.autocast(device_type=samples.device.type, enabled=False), eagerly():
         logits = discriminator(samples, *condition)
-        gradient: Tensor = torch.autograd.grad(logits.sum(), samples, create_graph=True)[0]
+        summed = logits.sum()
+        gradient: Tensor = torch.autograd.grad(summed, samples, create_graph=True)[0]
+    skip_zero_curvature(summed, samples)
     return gradient.flatten(1)

@@ -1,0 +1,75 @@
+"""The second derivative that a piecewise linear network does not have."""
+
+from collections import Counter, defaultdict
+
+from torch import Tensor
+from torch.autograd.graph import Node, get_gradient_edge
+
+# By their backward nodes' names, without number: linear in all inputs together; in each input while the others are
+# fixed; and linear or piecewise linear in the one input that they have.
+SUMS = {"AddBackward", "CatBackward", "StackBackward", "SubBackward"}
+PRODUCTS = {"AddmmBackward", "ConvolutionBackward", "MmBackward", "MulBackward"}
+MAPS = {
+    "AvgPool2DBackward",
+    "CloneBackward",
+    "LeakyReluBackward",
+    "MeanBackward",
+    "PermuteBackward",
+    "ReluBackward",
+    "SqueezeBackward",
+    "SumBackward",
+    "TransposeBackward",
+    "UnsafeViewBackward",
+    "UpsampleNearest2DBackward",
+    "ViewBackward",
+}
+
+
+def skip_zero_curvature(output: Tensor, samples: Tensor) -> None:
+    """Let a later backward through ∇output(samples) skip what is zero where the network is piecewise linear.
+
+    The gradient depends on the weights directly, and on them and the samples through the activations. Of
+    convolutions, linear layers, ReLUs and averages the second part is zero, and yet autograd computes it: tensors of
+    zeros go back through the whole network, two passes of the six that a gradient penalty takes. Networks with any
+    other operation between samples and output are left as they are.
+
+    What depends on the activations alone, such as a bias, then gets no gradient instead of a gradient of zeros.
+
+    Args:
+        output: What was computed from the samples and will not be differentiated any more, except through its gradient.
+        samples: The leaf whose gradient was taken, with its graph.
+    """
+    path = _path(output, samples)
+    if all(_is_piecewise_linear(node, inputs) for node, inputs in path.items()):
+        for node in path:
+            node.register_prehook(_drop)
+
+
+def _path(output: Tensor, samples: Tensor) -> Counter[Node]:
+    """Return the nodes by which the samples reach the output, each with how many of its inputs come from them."""
+    users: defaultdict[Node, list[Node]] = defaultdict(list)
+    found = [get_gradient_edge(output).node]
+    while found:
+        node = found.pop()
+        for source, _ in node.next_functions:
+            if source is not None:
+                if source not in users:
+                    found.append(source)
+                users[source].append(node)
+    path: Counter[Node] = Counter()
+    reached = [get_gradient_edge(samples).node]
+    while reached:
+        for user in users[reached.pop()]:
+            if user not in path:
+                reached.append(user)
+            path[user] += 1
+    return path
+
+
+def _is_piecewise_linear(node: Node, inputs: int) -> bool:
+    kind = node.name().rstrip("0123456789")
+    return kind in SUMS or (inputs == 1 and (kind in MAPS or kind in PRODUCTS))
+
+
+def _drop(gradients: tuple[Tensor | None, ...]) -> tuple[None, ...]:
+    return tuple(None for _ in gradients)
