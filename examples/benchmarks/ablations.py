@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 import torch
-from lightning.pytorch.profilers import PassThroughProfiler
 from torch import Tensor
 
 from datamodules.in_memory import InMemory
@@ -96,8 +95,8 @@ class GatheredByLightning(VanillaGAN):
 
     def _log_losses(self) -> None:
         super()._log_losses()
-        latest = self._ledger.latest()
-        self.log_dict({name: torch.tensor(loss) for name, loss in latest.items()}, prog_bar=True, logger=False)
+        shown = self.trainer.progress_bar_metrics
+        self.log_dict({name: torch.tensor(loss) for name, loss in shown.items()}, prog_bar=True, logger=False)
 
 
 class LoggedByLightning(VanillaGAN):
@@ -113,14 +112,6 @@ class Heard(VanillaGAN):
 
     def on_after_backward(self) -> None:
         pass
-
-
-class Profiled(VanillaGAN):
-    """Lightning's own profiler that profiles nothing."""
-
-    def on_train_start(self) -> None:
-        super().on_train_start()
-        self.trainer.profiler = PassThroughProfiler()  # type: ignore[attr-defined]
 
 
 class CountsTheGPUs(VanillaGAN):
@@ -143,7 +134,6 @@ WITHOUT_IT: dict[str, tuple[type[DCGAN] | type[VanillaGAN] | type[WGANGP], str, 
     "logging": (LoggedByLightning, "points", "losses logged every 50 rounds, against `self.log` in each move"),
     "hooks": (Heard, "points", "Lightning's hooks around backward and step left out where nobody listens"),
     "gathering": (GatheredByLightning, "points", "losses given to the progress bar directly, against `self.log_dict`"),
-    "profiling": (Profiled, "points", "no generator for a profiler that profiles nothing"),
     "count": (CountsTheGPUs, "points", "no look for GPUs before each step of a CPU's optimizers"),
 }
 

@@ -116,11 +116,21 @@ def setting(arguments: argparse.Namespace) -> str:
     libraries = {name: version(name) for name in PACKAGES}
     libraries |= {found.name: found.version for found in distributions(path=[str(arguments.peers)])}
     listed = ", ".join(f"{name} {number}" for name, number in libraries.items())
-    git = subprocess.run(["git", "describe", "--always", "--dirty"], stdout=subprocess.PIPE, text=True)
     return (
-        f"commit {git.stdout.strip() or 'unknown'}, {device}, {os.cpu_count()} cores, {arguments.threads} threads, "
+        f"commit {commit()}, {device}, {os.cpu_count()} cores, {arguments.threads} threads, "
         f"{' '.join(platform.libc_ver())}, Python {platform.python_version()}, {listed}"
     )
+
+
+def commit() -> str:
+    """The commit that is measured, "-dirty" where anything but the results has been changed since."""
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(["git", *arguments], stdout=subprocess.PIPE, text=True).stdout.strip()
+
+    results = Path(__file__).parent / "results"
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", f":(exclude){results}")
+    return (git("rev-parse", "--short", "HEAD") or "unknown") + ("-dirty" if changed else "")
 
 
 def said(key: str, what: str, end: str = "") -> None:

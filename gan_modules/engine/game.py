@@ -242,7 +242,9 @@ class GAN(Loadable, ABC):
         """To all who ask for them, directly: what `self.log` is given once is gathered anew in every batch."""
         losses = self._ledger.latest(self._mean)
         self.trainer.progress_bar_metrics.update(losses)
-        self.trainer.callback_metrics.update({name: torch.tensor(loss) for name, loss in losses.items()})
+        self.trainer.callback_metrics.update(
+            {name: torch.tensor(loss, dtype=torch.float32) for name, loss in losses.items()}
+        )
         values = losses | {"images_seen": self.images_seen} | self.measured()
         for logger in self.trainer.loggers:
             logger.log_metrics(values, step=self.trainer.global_step - 1)

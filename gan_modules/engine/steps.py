@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule
@@ -15,17 +14,6 @@ from torch import Tensor
 
 HOOKS = ("on_before_backward", "on_after_backward", "on_before_optimizer_step")
 FORMATS = (Precision, MixedPrecision, HalfPrecision, DoublePrecision)  # without a scaler, they only cast
-
-
-class Unprofiled(PassThroughProfiler):
-    """Profiles nothing, without the generator that Lightning makes a dozen times a batch to do so."""
-
-    def profile(self, action_name: str) -> AbstractContextManager[None]:  # type: ignore[override]
-        """Return what does nothing."""
-        return NOTHING
-
-
-NOTHING = nullcontext()
 
 
 class Steps:
@@ -42,8 +30,6 @@ class Steps:
     def __init__(self, game: LightningModule) -> None:
         self._game = game
         trainer = game.trainer
-        if type(trainer.profiler) is PassThroughProfiler:  # type: ignore[attr-defined]
-            trainer.profiler = Unprofiled()  # type: ignore[attr-defined]
         plugin = trainer.precision_plugin
         listening = [
             any(is_overridden(hook, callback, Callback) for callback in trainer.callbacks)  # type: ignore[attr-defined]
@@ -54,7 +40,7 @@ class Steps:
             type(trainer.strategy) is SingleDeviceStrategy
             and type(plugin) in FORMATS
             and getattr(plugin, "scaler", None) is None
-            and isinstance(trainer.profiler, Unprofiled)  # type: ignore[attr-defined]
+            and type(trainer.profiler) is PassThroughProfiler  # type: ignore[attr-defined]
             and not any(listening)
         )
         if trainer.strategy.root_device.type == "cpu":

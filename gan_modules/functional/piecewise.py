@@ -1,23 +1,28 @@
 """The second derivative that a piecewise linear network does not have."""
 
 from collections import Counter, defaultdict
+from string import digits
 
 from torch import Tensor
 from torch.autograd.graph import Node, get_gradient_edge
 
-# By their backward nodes' names, without number: linear in all inputs together; in each input while the others are
-# fixed; and linear or piecewise linear in the one input that they have.
+# Operations by their backward nodes' names, without number: linear in all inputs together; in each input while the
+# others are fixed; and linear or piecewise linear in the one input that they have.
 SUMS = {"AddBackward", "CatBackward", "StackBackward", "SubBackward"}
 PRODUCTS = {"AddmmBackward", "ConvolutionBackward", "MmBackward", "MulBackward"}
 MAPS = {
+    "AdaptiveAvgPool2DBackward",
     "AvgPool2DBackward",
     "CloneBackward",
+    "ConstantPadNdBackward",
     "LeakyReluBackward",
+    "MaxPool2DWithIndicesBackward",
     "MeanBackward",
     "PermuteBackward",
     "ReluBackward",
     "SqueezeBackward",
     "SumBackward",
+    "ToCopyBackward",
     "TransposeBackward",
     "UnsafeViewBackward",
     "UpsampleNearest2DBackward",
@@ -30,14 +35,15 @@ def skip_zero_curvature(output: Tensor, samples: Tensor) -> None:
 
     The gradient depends on the weights directly, and on them and the samples through the activations. Of
     convolutions, linear layers, ReLUs and averages the second part is zero, and yet autograd computes it: tensors of
-    zeros go back through the whole network, two passes of the six that a gradient penalty takes. Networks with any
-    other operation between samples and output are left as they are.
+    zeros go back through the whole network, two passes of the six that a gradient penalty takes. Networks with an
+    operation between samples and output that is not listed above are left as they are.
 
     What depends on the activations alone, such as a bias, then gets no gradient instead of a gradient of zeros.
 
     Args:
-        output: What was computed from the samples and will not be differentiated any more, except through its gradient.
-        samples: The leaf whose gradient was taken, with its graph.
+        output: A sum of logits (), computed from the samples. Neither it nor any activation on the way may be
+            differentiated any more, except through the gradient.
+        samples: The leaf (N, ...) whose gradient was taken, with its graph.
     """
     path = _path(output, samples)
     if all(_is_piecewise_linear(node, inputs) for node, inputs in path.items()):
@@ -67,7 +73,9 @@ def _path(output: Tensor, samples: Tensor) -> Counter[Node]:
 
 
 def _is_piecewise_linear(node: Node, inputs: int) -> bool:
-    kind = node.name().rstrip("0123456789")
+    kind = node.name().rstrip(digits)
+    if kind == node.name():  # a function of the user's own, which has no number, may have any name
+        return False
     return kind in SUMS or (inputs == 1 and (kind in MAPS or kind in PRODUCTS))
 
 

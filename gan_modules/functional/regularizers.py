@@ -5,6 +5,11 @@ handed on and not differentiated. Several logits a sample, as of a patch discrim
 gradient. Penalties are computed in float32 at least, whatever autocast says, and can be differentiated with
 respect to the discriminator's parameters, for which compiled networks run uncompiled; samples are detached. A
 discriminator with BatchNorm mixes the samples of a batch and so has no gradient per sample.
+
+Of a network made of convolutions, linear layers, ReLUs and other piecewise linear parts, what a penalty depends on
+through the activations alone, such as most biases, gets no gradient from it rather than zeros: sum the penalty with the
+loss, or pass `allow_unused=True` to `torch.autograd.grad`. Hooks that the network has put on activations see `None`
+then, and activations that it has kept cannot be differentiated afterwards.
 """
 
 import math

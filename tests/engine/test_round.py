@@ -241,7 +241,17 @@ def test_checkpoints_are_counted_in_rounds(play, tmp_path):
 def test_progress_bar_shows_the_losses(play, noise_batches):
     trainer = play(VanillaGAN((1, 4, 4), LATENT, 8), noise_batches(4), max_steps=4, log_every_n_steps=2)
     assert set(trainer.progress_bar_metrics) == {"discriminator/loss", "generator/loss"}
-    assert set(trainer.callback_metrics) == {"discriminator/loss", "generator/loss"}
+    assert trainer.callback_metrics == pytest.approx(trainer.progress_bar_metrics)
+
+
+def test_callbacks_may_monitor_a_loss(play, noise_batches, tmp_path):
+    best = ModelCheckpoint(tmp_path / "best", monitor="generator/loss", mode="max", every_n_train_steps=2)
+    model = VanillaGAN((1, 4, 4), LATENT, 8)
+    logger = CSVLogger(tmp_path)
+    play(model, noise_batches(8), best, logger=logger, max_steps=8, log_every_n_steps=2)
+    logged = [loss for _, loss in rows_of(tmp_path, "generator/loss")]
+    assert len(set(logged)) == 4
+    assert best.best_model_score.item() == pytest.approx(max(logged))
 
 
 def test_a_run_without_logging(play, noise_batches):

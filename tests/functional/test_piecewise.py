@@ -3,63 +3,97 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from gan_modules.functional import gradient_penalty, r1, regularizers
+from gan_modules.functional import gradient_penalty, piecewise, r1, regularizers
 from gan_modules.networks import MLPDiscriminator, ResNetDiscriminator
 from gan_modules.networks.patchgan import PatchGAN
 from gan_modules.networks.stylegan2 import StyleGAN2Discriminator
 
+CHANNELS, SIZE = 4, 6
 
-class Residual(nn.Module):
-    """Sums, scales, concatenations and reshapes in one network of convolutions."""
 
-    def __init__(self):
+class Between(nn.Module):
+    """A convolution, an operation, a ReLU and another convolution, over images (N, 3, 6, 6)."""
+
+    def __init__(self, operation):
         super().__init__()
-        self.first, self.second, self.head = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 4, 1), nn.Linear(128, 1)
+        self.first, self.second = nn.Conv2d(3, CHANNELS, 3, padding=1), nn.Conv2d(CHANNELS, 2, 1)
+        self.weight = nn.Parameter(torch.randn(CHANNELS, CHANNELS))
+        self.operation = operation
 
     def forward(self, x):
-        h = nn.functional.leaky_relu(0.5 * self.first(x), 0.2, inplace=True)
-        h = torch.cat([h + self.second(h), h - x.mean(1, keepdim=True)], 1)
-        return self.head(nn.functional.avg_pool2d(h, 2).transpose(2, 3).reshape(len(x), -1))
+        h = self.operation(self.first(x), self.weight)
+        return self.second(F.leaky_relu(h.reshape(len(x), CHANNELS, -1, 1), 0.2)).flatten(1)
 
 
-class Attention(nn.Module):
-    """A product of two activations: every operation is in the list, the network is not piecewise linear."""
+class Mul(torch.autograd.Function):
+    """A user's square, whose node is named as the product's but for the number."""
 
-    def __init__(self):
-        super().__init__()
-        self.left, self.right = nn.Linear(6, 4), nn.Linear(6, 4)
+    @staticmethod
+    def forward(context, x):
+        context.save_for_backward(x)
+        return x * x
 
-    def forward(self, x):
-        x = x.flatten(1)
-        return (self.left(x) * self.right(x)).sum(1)
-
-
-class Square(nn.Module):
-    """A product of an activation with itself, by a matrix product."""
-
-    def __init__(self):
-        super().__init__()
-        self.inner = nn.Linear(6, 6)
-
-    def forward(self, x):
-        h = self.inner(x.flatten(1))
-        return torch.mm(h, h.t()).mean(1)
+    @staticmethod
+    def backward(context, gradient):
+        (x,) = context.saved_tensors
+        return 2 * x * gradient
 
 
-SMALL = (3, 1, 2)
+def rows(h):
+    return h.reshape(-1, CHANNELS)
+
+
+STRAIGHT = {
+    "AdaptiveAvgPool2DBackward": lambda h, w: F.adaptive_avg_pool2d(h, (2, 3)),
+    "AddBackward": lambda h, w: h + 2 * h,
+    "AddmmBackward": lambda h, w: F.linear(rows(h), w, w[0]),
+    "AvgPool2DBackward": lambda h, w: F.avg_pool2d(h, 2),
+    "CatBackward": lambda h, w: torch.cat([h, h], 2),
+    "CloneBackward": lambda h, w: h.clone(),
+    "ConstantPadNdBackward": lambda h, w: F.pad(h, (1, 1)),
+    "ConvolutionBackward": lambda h, w: F.conv2d(h, w[..., None, None]),
+    "LeakyReluBackward": lambda h, w: F.leaky_relu(h, 0.1, inplace=True),
+    "MaxPool2DWithIndicesBackward": lambda h, w: F.max_pool2d(h, 2),
+    "MeanBackward": lambda h, w: h - h.mean(1, keepdim=True),
+    "MmBackward": lambda h, w: rows(h) @ w,
+    "MulBackward": lambda h, w: h * w[0].view(-1, 1, 1),
+    "PermuteBackward": lambda h, w: h.permute(0, 3, 1, 2),
+    "ReluBackward": lambda h, w: F.relu(h),
+    "SqueezeBackward": lambda h, w: h.mean(2, keepdim=True).squeeze(2),
+    "StackBackward": lambda h, w: torch.stack([h, 3 * h], 1),
+    "SubBackward": lambda h, w: h - h.sum(1, keepdim=True),
+    "SumBackward": lambda h, w: h.sum(3),
+    "ToCopyBackward": lambda h, w: h.float().double(),
+    "TransposeBackward": lambda h, w: h.transpose(1, 2),
+    "UnsafeViewBackward": lambda h, w: torch.ops.aten._unsafe_view(h.contiguous(), [-1, CHANNELS]),
+    "UpsampleNearest2DBackward": lambda h, w: F.interpolate(h, scale_factor=2),
+    "ViewBackward": lambda h, w: h.contiguous().view(-1, CHANNELS),
+}
+CURVED = {
+    "square": lambda h, w: h * h,
+    "square as a matrix": lambda h, w: torch.mm(rows(h), rows(h)[:CHANNELS, :]),
+    "convolution with activations": lambda h, w: F.conv2d(h, h.mean((2, 3))[:CHANNELS, :, None, None]),
+    "a user's": lambda h, w: Mul.apply(h),
+    "tanh": lambda h, w: torch.tanh(h),
+    "softplus": lambda h, w: F.softplus(h),
+    "quotient": lambda h, w: 1 / (h.square() + 1),
+    "deviation": lambda h, w: h + h.std(0, keepdim=True),
+}
 NETWORKS = {
     "resnet": (lambda: ResNetDiscriminator((3, 8, 8), 4), (3, 8, 8), True),
     "mlp": (lambda: MLPDiscriminator((6,), 8), (6,), True),
-    "residual": (Residual, (3, 8, 8), True),
     "batch norm": (lambda: PatchGAN(3, 4, layers=1, norm="batch"), (3, 16, 16), False),
+    "instance norm": (lambda: PatchGAN(3, 4, layers=1), (3, 16, 16), False),
     "minibatch deviation": (lambda: StyleGAN2Discriminator((3, 8, 8), channel_max=8), (3, 8, 8), False),
-    "softplus": (lambda: nn.Sequential(nn.Flatten(), nn.Linear(6, 4), nn.Softplus(), nn.Linear(4, 1)), SMALL, False),
-    "layer norm": (lambda: nn.Sequential(nn.Flatten(), nn.LayerNorm(6), nn.Linear(6, 1)), SMALL, False),
-    "attention": (Attention, SMALL, False),
-    "square": (Square, SMALL, False),
+    **{
+        name: (lambda operation=operation: Between(operation), (3, SIZE, SIZE), straight)
+        for operations, straight in ((STRAIGHT, True), (CURVED, False))
+        for name, operation in operations.items()
+    },
 }
 
 
@@ -67,6 +101,17 @@ def gradients(penalty, network, samples):
     network.zero_grad(set_to_none=True)
     penalty(network, samples).backward()
     return {name: p.grad for name, p in network.named_parameters()}
+
+
+def test_every_operation_in_the_lists_is_tried():
+    assert STRAIGHT.keys() == piecewise.SUMS | piecewise.PRODUCTS | piecewise.MAPS
+
+
+@pytest.mark.parametrize("name", STRAIGHT)
+def test_the_networks_hold_what_they_are_named_after(name):
+    samples = torch.randn(4, 3, SIZE, SIZE, dtype=torch.float64, requires_grad=True)
+    network = Between(STRAIGHT[name]).double()
+    assert name in {node.name().rstrip("0123456789") for node in piecewise._path(network(samples).sum(), samples)}
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -114,7 +159,7 @@ def test_a_penalty_on_a_piecewise_linear_network_costs_four_passes():
 def test_the_rest_of_a_loss_is_untouched():
     # one backward through logits and penalty: the logits' own gradients pass where the penalty's zeros are dropped
     torch.manual_seed(0)
-    network, samples = Residual().double(), torch.randn(4, 3, 8, 8, dtype=torch.float64)
+    network, samples = ResNetDiscriminator((3, 8, 8), 4).double(), torch.randn(4, 3, 8, 8, dtype=torch.float64)
     parts = [gradients(lambda d, x: d(x).sum(), network, samples), gradients(r1, network, samples)]
     both = gradients(lambda d, x: d(x).sum() + r1(d, x), network, samples)
     for name, gradient in both.items():
@@ -136,7 +181,6 @@ def test_spectral_normalisation_keeps_its_own_derivative():
     for sign in (1, -1):
         with torch.no_grad():
             weight[row, column] += sign * step
-            layer.weight  # noqa: B018 - recomputed from the changed weight
         values.append(r1(network, samples).item())
         with torch.no_grad():
             weight[row, column] -= sign * step
