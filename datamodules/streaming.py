@@ -16,10 +16,7 @@ from torch.utils.data import DataLoader
 from .base import Batch, BatchedDataset, DataError, ImageDataModule, require
 
 SPLITS = ("train", "val", "test")
-FORMATS = (
-    "tensor",
-    "no_header_tensor",
-)  # those that write_shards leaves; some of litdata's others execute what they read
+FORMATS = ("tensor", "no_header_tensor")  # write_shards leaves these; some of litdata's others execute what they read
 
 
 class StreamingDataModule(ImageDataModule):

@@ -13,7 +13,7 @@ from torch import Tensor
 from datamodules.in_memory import InMemory
 from examples.benchmarks.games import GAMES, under_trainer
 from examples.benchmarks.pairs import Comparison, Pace, Side
-from gan_modules import DCGAN, WGANGP, VanillaGAN
+from gan_modules import DCGAN, GAN, WGANGP, VanillaGAN
 from gan_modules.base import Deal, Terms
 from gan_modules.engine.averages import MovingAverages
 from gan_modules.functional import losses, regularizers
@@ -124,7 +124,7 @@ class CountsTheGPUs(VanillaGAN):
 
 
 # By name: the variant without the means, the game of the table that it plays, and what stands in the table
-WITHOUT_IT: dict[str, tuple[type[DCGAN] | type[VanillaGAN] | type[WGANGP], str, str]] = {
+WITHOUT_IT: dict[str, tuple[type[GAN], str, str]] = {
     "fakes": (FreshFakes, "dcgan", "fakes of a batch made once, against anew for the generator's move"),
     "resting": (NobodyRests, "dcgan", "the resting player frozen"),
     "channels_last": (ChannelsFirst, "dcgan", "channels_last"),

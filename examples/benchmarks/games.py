@@ -32,7 +32,7 @@ GAMES: dict[str, tuple[Callable[..., GAN], int, str]] = {
     "points": (
         partial(VanillaGAN, (2,), latent_dim=2, hidden_dim=64),
         64,
-        "VanillaGAN on points, 64 hidden units, batch 64: a game of a millisecond",
+        "VanillaGAN on points, 64 hidden units, batch 64: a game of two milliseconds",
     ),
     "vanilla": (partial(VanillaGAN, (1, 32, 32)), 64, "VanillaGAN, 32 pixels, batch 64"),
     "dcgan": (partial(DCGAN, (3, 32, 32), base_channels=32), 64, "DCGAN, 32 pixels, 32 channels, batch 64"),
