@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from .base import Batch, BatchedDataset, DataError
-from .unreadable import Substitutes
+from .unreadable import SkipUnreadable
 
 Crop = Literal["center", "random", "stretch"]
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # Pillow's name for images of so many channels
@@ -50,7 +50,7 @@ class ImageFiles(BatchedDataset):
         self.channels = channels
         self.crop = crop
         self.flip = flip
-        self.substitutes = Substitutes(paths, skip_unreadable)
+        self.substitutes = SkipUnreadable(paths, skip_unreadable)
 
     def __len__(self) -> int:
         return len(self.paths)

@@ -10,12 +10,12 @@ from typing import Literal
 import torch
 from PIL import Image
 
-from .authors_sets import PAIRED_SETS
 from .base import Batch, BatchedDataset, DataError, require
 from .image_files import SUFFIXES, list_images, pixels, read_image
 from .in_memory import split_indices
+from .published_datasets import PAIRED_SETS
 from .sides import Jitter, Size, TwoSidedDataModule, as_shape, load_size_of
-from .unreadable import Substitutes
+from .unreadable import SkipUnreadable
 
 OFFICIAL = ("train", "val", "test")  # subfolders of a set that comes with a split
 
@@ -43,7 +43,7 @@ class PairedImages(BatchedDataset):
         self.channels = channels
         self.jitter = jitter
         self.swap = swap
-        self.substitutes = Substitutes([first for first, _ in pairs], skip_unreadable)
+        self.substitutes = SkipUnreadable([first for first, _ in pairs], skip_unreadable)
 
     def __len__(self) -> int:
         return len(self.pairs)

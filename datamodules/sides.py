@@ -10,10 +10,10 @@ from typing import ClassVar
 import torch
 from PIL import Image, ImageOps
 
-from .authors_sets import Archive, fetch
 from .base import require
 from .image_files import MODES
 from .in_memory import require_fraction
+from .published_datasets import Archive, fetch
 from .unreadable import FilesDataModule
 
 Size = int | tuple[int, int]  # pixels: a square's side, or height and width

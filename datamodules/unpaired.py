@@ -8,12 +8,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .authors_sets import UNPAIRED_SETS
 from .base import Batch, BatchedDataset, require
 from .image_files import SUFFIXES, list_images, pixels, read_image
 from .in_memory import split_indices
+from .published_datasets import UNPAIRED_SETS
 from .sides import Jitter, Size, TwoSidedDataModule, as_shape, load_size_of
-from .unreadable import Substitutes
+from .unreadable import SkipUnreadable
 
 
 class UnpairedImages(BatchedDataset):
@@ -42,7 +42,7 @@ class UnpairedImages(BatchedDataset):
         self.channels = channels
         self.jitters = jitters
         self.training = training
-        self.substitutes = [Substitutes(side, skip_unreadable) for side in paths]
+        self.substitutes = [SkipUnreadable(side, skip_unreadable) for side in paths]
 
     def __len__(self) -> int:
         return max(map(len, self.paths))

@@ -14,7 +14,7 @@ from .base import DataError, ImageDataModule
 T = TypeVar("T")
 
 
-class Substitutes:
+class SkipUnreadable:
     """Where asked, the next image that can be read takes the place of one that cannot.
 
     Args:

@@ -22,11 +22,14 @@ from torch import Tensor
 import datamodules
 import gan_modules
 from datamodules import DataError, ImageDataModule
-from gan_modules.base import GAN, GameOptions, GANError, TranslationGAN
-from gan_modules.callbacks.pictures import as_image, to_uint8
 from gan_modules.commands import COMMANDS, gather_lists
 from gan_modules.engine.allocator import keep_freed_memory
-from gan_modules.engine.checkpoints import KEY, read_checkpoint
+from gan_modules.engine.checkpoint import KEY, read_checkpoint
+from gan_modules.engine.game import GAN
+from gan_modules.engine.players import GameOptions
+from gan_modules.errors import GANError
+from gan_modules.families.translation import TranslationGAN
+from gan_modules.visuals.pictures import as_image, to_uint8
 
 MODELS = {name: cls for name in gan_modules.__all__ if inspect.isclass(cls := getattr(gan_modules, name))}
 DATA = {name: cls for name in datamodules.__all__ if inspect.isclass(cls := getattr(datamodules, name))}

@@ -11,8 +11,7 @@ import gan_modules
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "gan_modules"
-SHARED = {"__init__", "__main__", "base", "cli"}
-VARIANTS = sorted(path for path in PACKAGE.glob("*.py") if path.stem not in SHARED)
+VARIANTS = sorted(path for path in (PACKAGE / "models").glob("*.py") if path.stem != "__init__")
 SOURCES = sorted(path for folder in ("gan_modules", "datamodules", "tests") for path in (ROOT / folder).rglob("*.py"))
 
 
@@ -54,7 +53,6 @@ def test_the_reader_of_imports_sees_all_kinds(tmp_path):
     assert "torch" in set(imports(path))
     assert "gan_modules.functional.precision" in set(imports(path))
     assert "datamodules.in_memory" in set(imports(ROOT / "datamodules" / "toy.py"))  # relative
-    assert "gan_modules.base.GAN" in set(imports(ROOT / "gan_modules" / "__init__.py"))  # not at the top
 
 
 @pytest.mark.parametrize("folder", ["gan_modules/functional", "gan_modules/networks"])
@@ -63,9 +61,9 @@ def test_maths_and_networks_know_no_lightning(folder):
 
 
 def test_maths_and_networks_know_nothing_above_them():
-    above = [f"gan_modules.{name}" for name in ("base", "engine", "callbacks", "metrics", "commands", "cli")] + [
-        "datamodules"
-    ]
+    above = [
+        f"gan_modules.{name}" for name in ("models", "families", "engine", "callbacks", "metrics", "commands", "cli")
+    ] + ["datamodules"]
     assert importers("gan_modules/functional", [*above, "gan_modules.networks"]) == []
     assert importers("gan_modules/networks", above) == []
 
@@ -82,7 +80,7 @@ def test_the_command_line_alone_sees_both():
 
 def test_what_variants_share_knows_none_of_them():
     names = [name for classes in variant_classes().values() for name in classes]
-    variants = [f"gan_modules.{path.stem}" for path in VARIANTS] + [f"gan_modules.{name}" for name in names]
+    variants = [f"gan_modules.models.{path.stem}" for path in VARIANTS] + [f"gan_modules.{name}" for name in names]
     assert importers("gan_modules/callbacks", variants) == []
     assert importers("gan_modules/engine", variants) == []
     assert importers("gan_modules/tools", variants) == []
@@ -101,7 +99,7 @@ def test_a_variant_is_whole(path):
     """One class in one file, exported, with a configuration, a row in the README and a page in the docs."""
     (name,) = variant_classes()[path.stem]
     assert name in gan_modules.__all__
-    assert getattr(gan_modules, name).__module__ == f"gan_modules.{path.stem}"
+    assert getattr(gan_modules, name).__module__ == f"gan_modules.models.{path.stem}"
     configs = [
         config
         for config in (ROOT / "examples" / "configs").glob(f"{path.stem}_*.yaml")
@@ -118,7 +116,6 @@ def test_a_variant_is_whole(path):
 def test_what_is_exported_is_there():
     for name in gan_modules.__all__:
         assert getattr(gan_modules, name).__name__ == name
-    assert {path.stem for path in VARIANTS} == set(gan_modules._HOME.values()) - SHARED
     with pytest.raises(AttributeError, match="no attribute 'DGCAN'"):
         gan_modules.DGCAN  # noqa: B018
 

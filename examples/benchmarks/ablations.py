@@ -14,8 +14,9 @@ from datamodules.in_memory import InMemory
 from examples.benchmarks.games import GAMES, under_trainer
 from examples.benchmarks.pairs import Comparison, Pace, Side
 from gan_modules import DCGAN, GAN, WGANGP, VanillaGAN
-from gan_modules.base import Deal, Terms
-from gan_modules.engine.averages import MovingAverages
+from gan_modules.engine.ema import MovingAverages
+from gan_modules.engine.players import Losses
+from gan_modules.families.latent import Deal
 from gan_modules.functional import losses, regularizers
 
 WITH, WITHOUT = "with", "without"
@@ -84,7 +85,7 @@ class AveragedOneByOne(DCGAN):
 class WholeBackward(WGANGP):
     """A penalty whose backward passes the whole critic, since a division is not in the list of what is straight."""
 
-    def discriminator_losses(self, real: Tensor, fake: Tensor) -> Terms:
+    def discriminator_losses(self, real: Tensor, fake: Tensor) -> Losses:
         penalty = regularizers.gradient_penalty(lambda samples: self.discriminator(samples) / 1, real, fake)
         critic = losses.wasserstein_d(self.discriminator(real), self.discriminator(fake))
         return {"critic": critic, "gradient_penalty": self.gp_weight * penalty}
@@ -102,7 +103,7 @@ class GatheredByLightning(VanillaGAN):
 class LoggedByLightning(VanillaGAN):
     """`self.log` after each move."""
 
-    def on_moved(self, name: str) -> None:
+    def after_update(self, name: str) -> None:
         (loss,) = self._ledger._latest[name].terms.values()
         self.log(f"{name}/logged", loss)
 

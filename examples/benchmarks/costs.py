@@ -20,7 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from gan_modules import DCGAN, WGANGP, StyleGAN2
-from gan_modules.base import LatentGAN
+from gan_modules.families.latent import LatentGAN
 
 # By name: the model, and which of its rounds are played: all kinds of a game whose rounds differ, in their proportion
 GAMES: dict[str, tuple[Callable[[], LatentGAN], range]] = {

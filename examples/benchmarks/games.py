@@ -19,8 +19,10 @@ from torch.optim import Optimizer
 
 from examples.benchmarks.pairs import Batch, Batches, Comparison, Pace, Side
 from gan_modules import CGAN, DCGAN, GAN, WGAN, WGANGP, CycleGAN, Pix2Pix, StyleGAN, StyleGAN2, VanillaGAN
-from gan_modules.base import LatentGAN, Pair, StyleBasedGAN, TranslationGAN
 from gan_modules.engine.allocator import keep_freed_memory
+from gan_modules.families.latent import LatentGAN
+from gan_modules.families.style import StyleBasedGAN
+from gan_modules.families.translation import Pair, TranslationGAN
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 HELD = 10  # batches that lie ready

@@ -29,7 +29,8 @@ from torch import Tensor, nn
 
 from examples.benchmarks.games import DEVICE, HELD, by_hand, under_trainer
 from examples.benchmarks.pairs import Batches, Comparison, Pace, Side
-from gan_modules.base import Terms, UnconditionalGAN, adam
+from gan_modules.engine.players import Losses, adam
+from gan_modules.families.latent import UnconditionalGAN
 from gan_modules.functional import losses, regularizers
 
 FOLDER = "GAN_MODULES_PEERS"  # the variable with the folder that --peers names
@@ -50,14 +51,14 @@ class OnTheirNets(UnconditionalGAN):
         betas: Adam's.
         n_critic: Moves of the discriminator a round.
         lr_d: Its learning rate.
-        **options: See `gan_modules.base.GAN`.
+        **options: See `gan_modules.GAN`.
     """
 
     def __init__(
         self,
         generator: nn.Module,
         discriminator: nn.Module,
-        judge: Callable[[nn.Module, Tensor, Tensor, int], Terms],
+        judge: Callable[[nn.Module, Tensor, Tensor, int], Losses],
         deceive: Callable[[Tensor], Tensor],
         *,
         image_size: int = 32,
@@ -81,23 +82,23 @@ class OnTheirNets(UnconditionalGAN):
         self.deceive = deceive
         self.judged = 0
 
-    def discriminator_losses(self, real: Tensor, fake: Tensor) -> Terms:
+    def discriminator_losses(self, real: Tensor, fake: Tensor) -> Losses:
         self.judged += 1
         return self.judge(self.discriminator, real, fake, self.judged - 1)
 
-    def generator_losses(self, fake: Tensor) -> Terms:
+    def generator_losses(self, fake: Tensor) -> Losses:
         return {"adversarial": self.deceive(self.discriminator(fake))}
 
 
-def hinge(net: nn.Module, real: Tensor, fake: Tensor, number: int) -> Terms:
+def hinge(net: nn.Module, real: Tensor, fake: Tensor, number: int) -> Losses:
     return {"hinge": losses.hinge_d(net(real), net(fake))}
 
 
-def minimax(net: nn.Module, real: Tensor, fake: Tensor, number: int) -> Terms:
+def minimax(net: nn.Module, real: Tensor, fake: Tensor, number: int) -> Losses:
     return {"minimax": losses.minimax_d(net(real), net(fake))}
 
 
-def wasserstein(net: nn.Module, real: Tensor, fake: Tensor, number: int) -> Terms:
+def wasserstein(net: nn.Module, real: Tensor, fake: Tensor, number: int) -> Losses:
     return {
         "critic": losses.wasserstein_d(net(real), net(fake)),
         "gradient_penalty": 10.0 * regularizers.gradient_penalty(net, real, fake),
@@ -284,7 +285,7 @@ class FirstOutput(nn.Module):
         return self.network(images)[0]
 
 
-def hinge_with_lazy_penalty(net: nn.Module, real: Tensor, fake: Tensor, number: int) -> Terms:
+def hinge_with_lazy_penalty(net: nn.Module, real: Tensor, fake: Tensor, number: int) -> Losses:
     """Its objective: reals are to score low, and every fourth round gradients at both kinds of images to vanish."""
     lazy = number % LAZY == 0
     images = [images.detach().requires_grad_(lazy) for images in (real, fake)]

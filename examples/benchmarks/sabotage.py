@@ -21,7 +21,6 @@ from torchvision.transforms.functional import gaussian_blur
 from tqdm import tqdm
 
 from datamodules import DigitsDataModule, ImageDataModule
-from gan_modules.callbacks.pictures import as_image, image_grid
 from gan_modules.metrics import (
     DensityCoverage,
     DuplicateRate,
@@ -35,6 +34,7 @@ from gan_modules.metrics import (
     feature_network,
 )
 from gan_modules.scoring.catalogue import is_better_higher
+from gan_modules.visuals.pictures import as_image, image_grid
 
 SHOWN = 10  # images of each kind in the picture
 SIGMAS = 3

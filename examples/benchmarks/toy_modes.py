@@ -19,8 +19,8 @@ from lightning.pytorch import Trainer, seed_everything
 
 from datamodules import ToyDataModule
 from gan_modules import WGANGP, VanillaGAN
-from gan_modules.callbacks.pictures import as_image, scatter
 from gan_modules.metrics import mode_coverage
+from gan_modules.visuals.pictures import as_image, scatter
 
 SAMPLES = 10_000
 

@@ -24,7 +24,7 @@ from torchvision.io import write_png
 
 from datamodules import PairedImagesDataModule, UnpairedImagesDataModule
 from gan_modules import CycleGAN, Pix2Pix
-from gan_modules.callbacks.pictures import image_grid
+from gan_modules.visuals.pictures import image_grid
 
 PAPER, INK = torch.tensor([[1.0, 0.85, 0.3], [0.1, 0.1, 0.5]])[:, :, None, None]  # the tinted digits' colours
 

@@ -15,10 +15,11 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from gan_modules.base import GANError, LatentGAN
 from gan_modules.callbacks import vitals
 from gan_modules.callbacks.complaints import Limits, complaints
 from gan_modules.callbacks.sampling import reals
+from gan_modules.errors import GANError
+from gan_modules.families.latent import LatentGAN
 from gan_modules.functional.neighbours import density_coverage, duplicate_rates
 from gan_modules.metrics.features import FeatureNetwork
 from gan_modules.metrics.networks import feature_network
@@ -33,7 +34,7 @@ log = logging.getLogger(__name__)
 class Diagnose(Callback):
     """Measure a game while it is played, and say in a sentence what goes wrong and what to try.
 
-    Every `every_n_rounds` rounds it measures, and logs as ``doctor/…``:
+    Every `every_n_steps` rounds it measures, and logs as ``doctor/…``:
 
     - ``auc``: how often D ranks a real above a sample; 1/2 if it guesses; ``accuracy_real``, ``accuracy_fake`` and
       ``accuracy_held_out`` at the threshold that tells training reals and samples apart best.
@@ -51,7 +52,7 @@ class Diagnose(Callback):
     exactly as without. Several processes each look at their own images, and the means are told by the first.
 
     Args:
-        every_n_rounds: Rounds between two checks.
+        every_n_steps: Rounds between two checks.
         num_samples: Samples, and at most as many training and as many held-out reals, to look at in each process.
         features: Feature network in which samples are compared, or what
             `gan_modules.metrics.feature_network` makes one of; by default pixels, averaged to 16×16.
@@ -67,7 +68,7 @@ class Diagnose(Callback):
 
     def __init__(
         self,
-        every_n_rounds: int = 500,
+        every_n_steps: int = 500,
         num_samples: int = 512,
         features: str | Path | nn.Module | None = None,
         stop: bool = False,
@@ -75,11 +76,11 @@ class Diagnose(Callback):
         patience: int = 2,
         limits: Limits | None = None,
     ) -> None:
-        if every_n_rounds < 1 or patience < 1 or grace < 0:
-            raise GANError(f"Diagnose needs positive numbers, got {every_n_rounds=}, {patience=} and {grace=}.")
+        if every_n_steps < 1 or patience < 1 or grace < 0:
+            raise GANError(f"Diagnose needs positive numbers, got {every_n_steps=}, {patience=} and {grace=}.")
         if num_samples <= NEIGHBOURS:
             raise GANError(f"num_samples={num_samples} must be above {NEIGHBOURS}, the neighbours counted.")
-        self.every_n_rounds = every_n_rounds
+        self.every_n_steps = every_n_steps
         self.num_samples = num_samples
         self.features = features
         self.stop = stop
@@ -127,7 +128,7 @@ class Diagnose(Callback):
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         """Note the moving player's gradient in a round that will be checked."""
-        if (trainer.global_step + 1) % self.every_n_rounds:
+        if (trainer.global_step + 1) % self.every_n_steps:
             return
         names = _as_game(pl_module).configure_players()
         moving = next(name for name, other in zip(names, trainer.optimizers, strict=True) if other is optimizer)
@@ -150,7 +151,7 @@ class Diagnose(Callback):
             self._keep(self._training, batch, pl_module)
         round = trainer.global_step
         enough = sum(len(images) for images, *_ in self._training) > NEIGHBOURS
-        if round % self.every_n_rounds or round == self._checked or not enough:
+        if round % self.every_n_steps or round == self._checked or not enough:
             return
         self._checked = round
         model = _as_game(pl_module)
@@ -202,9 +203,9 @@ class Diagnose(Callback):
     def _watch(self, model: LatentGAN, size: int, rank: int) -> dict[str, float]:
         """The figures of judge and samples, NaN where unknown, so that all processes have the same."""
         fine, *condition = map(torch.cat, zip(*self._training, strict=True))
-        real, n = model.coarsen(fine), len(fine)
+        real, n = model.match_lod(fine), len(fine)
         latents = torch.randn(n, model.latent_dim, generator=torch.Generator().manual_seed(rank))
-        with vitals.unnoticed(model.device, model.generator, model.discriminator):
+        with vitals.preserve_state(model.device, model.generator, model.discriminator):
             fake = vitals.in_batches(model.generator, size, latents, *condition, device=model.device)
             on_real, on_fake = (self._judge(model, size, images, *condition) for images in (real, fake))
             threshold = vitals.best_threshold(on_real, on_fake)
@@ -218,7 +219,7 @@ class Diagnose(Callback):
             }
             if self._held_out:
                 held_out, *classes = map(torch.cat, zip(*self._held_out, strict=True))
-                on_held_out = self._judge(model, size, model.coarsen(held_out), *classes)
+                on_held_out = self._judge(model, size, model.match_lod(held_out), *classes)
                 figures["accuracy_held_out"] = _share(on_held_out >= threshold)
                 figures["overfit"] = vitals.auc(on_real, on_held_out)
         samples = model.sample(n, z=latents, labels=condition[0] if condition else None).cpu()

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from torch import nn
 
-from gan_modules.base import GANError
 from gan_modules.callbacks.scores import Scores
+from gan_modules.errors import GANError
 
 
 class FID(Scores):

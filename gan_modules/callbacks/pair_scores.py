@@ -12,9 +12,10 @@ from torchmetrics import MeanAbsoluteError, Metric
 from torchmetrics.image import PeakSignalNoiseRatio, StructuralSimilarityIndexMeasure
 from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
 
-from gan_modules.base import Direction, GANError
-from gan_modules.callbacks.pictures import to_uint8
 from gan_modules.callbacks.translating import as_translator, ends
+from gan_modules.errors import GANError
+from gan_modules.families.translation import Direction
+from gan_modules.visuals.pictures import to_uint8
 
 
 class PairScores(Callback):

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from gan_modules.base import GANError
-from gan_modules.callbacks.pictures import image_grid, scatter
-from gan_modules.callbacks.publishing import publish
 from gan_modules.callbacks.sampling import as_sampler, reals
 from gan_modules.engine.seeds import check_seed
+from gan_modules.errors import GANError
 from gan_modules.scoring.generation import Sampler
+from gan_modules.visuals.pictures import image_grid, scatter
+from gan_modules.visuals.publish import publish
 
 
 class SampleGrid(Callback):
@@ -25,7 +25,7 @@ class SampleGrid(Callback):
     Args:
         num_samples: Images in the grid (in whole rows, where columns are classes), or points in the plane; by
             default 64 images or 4096 points.
-        every_n_rounds: Rounds (optimizer steps of the generator) between two pictures.
+        every_n_steps: Rounds (optimizer steps of the generator) between two pictures.
         seed: Seed of the latents.
 
     Raises:
@@ -33,11 +33,11 @@ class SampleGrid(Callback):
             samples cannot be drawn.
     """
 
-    def __init__(self, num_samples: int | None = None, every_n_rounds: int = 500, seed: int = 0) -> None:
-        if every_n_rounds < 1 or (num_samples is not None and num_samples < 1):
-            raise GANError(f"SampleGrid needs positive numbers, got {num_samples=} and {every_n_rounds=}.")
+    def __init__(self, num_samples: int | None = None, every_n_steps: int = 500, seed: int = 0) -> None:
+        if every_n_steps < 1 or (num_samples is not None and num_samples < 1):
+            raise GANError(f"SampleGrid needs positive numbers, got {num_samples=} and {every_n_steps=}.")
         self.num_samples = num_samples
-        self.every_n_rounds = every_n_rounds
+        self.every_n_steps = every_n_steps
         self.seed = check_seed(seed)
         self._drawn: int | None = None  # the round of the newest picture
         self._reals: Tensor  # the first batch's: background and frame of every scatter, so that they compare
@@ -62,7 +62,7 @@ class SampleGrid(Callback):
         """Draw when enough rounds are complete; a round may take several batches, and is drawn once."""
         if self._drawn is None:
             self._reals = reals(batch)
-        if trainer.global_step % self.every_n_rounds == 0 and trainer.global_step != self._drawn:
+        if trainer.global_step % self.every_n_steps == 0 and trainer.global_step != self._drawn:
             self._draw(trainer, pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -8,7 +8,7 @@ from typing import cast
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
-from gan_modules.base import GANError
+from gan_modules.errors import GANError
 from gan_modules.scoring.generation import Sampler
 
 

@@ -12,13 +12,13 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor, nn
 
-from gan_modules.base import GANError
 from gan_modules.callbacks.sampling import as_sampler, reals
+from gan_modules.errors import GANError
 from gan_modules.metrics.features import FeatureNetwork
 from gan_modules.metrics.networks import feature_network
 from gan_modules.scoring.cache import FeatureCache
 from gan_modules.scoring.catalogue import build_metrics, check_names
-from gan_modules.scoring.evaluate import Circumstances, Examiner
+from gan_modules.scoring.evaluate import Evaluator, RunInfo
 from gan_modules.scoring.generation import SEEDS
 from gan_modules.scoring.record import Score, append, best, unlike
 
@@ -81,7 +81,7 @@ class Scores(Callback):
         self.cache = None if cache is None else Path(cache)
         self.scores: list[Score] = []
         # Here rather than in the module: checkpoints would hold the network, and DDP would broadcast it.
-        self._examiner: Examiner
+        self._examiner: Evaluator
         self._reals_known: bool
 
     @property
@@ -115,7 +115,7 @@ class Scores(Callback):
         device = torch.device("cpu") if device.type == "mps" else device  # MPS has no float64
         with torch.random.fork_rng(devices=[]):  # a network's initialisation must not move the training's noise
             network = feature_network(self.features, self.weights)
-        self._examiner = Examiner(
+        self._examiner = Evaluator(
             build_metrics(self.metrics, network),
             num_classes=model.num_classes,
             cache=FeatureCache(self.cache),
@@ -203,7 +203,7 @@ class Scores(Callback):
             )
 
 
-def circumstances(trainer: Trainer, model: LightningModule) -> Circumstances:
+def circumstances(trainer: Trainer, model: LightningModule) -> RunInfo:
     """What a record says of a validation of a model."""
     data = getattr(trainer, "datamodule", None)
     return {

@@ -8,11 +8,12 @@ from typing import Protocol, cast
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
-from gan_modules.base import Direction, GANError
+from gan_modules.errors import GANError
+from gan_modules.families.translation import Direction
 
 
 class Translator(Protocol):
-    """A model that translates images; `gan_modules.base.TranslationGAN` is the real one."""
+    """A model that translates images; `gan_modules.families.latent.TranslationGAN` is the real one."""
 
     image_shape: tuple[int, ...]
     target_shape: tuple[int, ...]

@@ -11,12 +11,13 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
-from gan_modules.base import Direction, GANError
 from gan_modules.callbacks.scores import circumstances, keep_records
 from gan_modules.callbacks.translating import as_translator, ends
+from gan_modules.errors import GANError
+from gan_modules.families.translation import Direction
 from gan_modules.metrics.distances import FrechetDistance, KernelDistance
 from gan_modules.metrics.networks import feature_network
-from gan_modules.scoring.evaluate import Examiner
+from gan_modules.scoring.evaluate import Evaluator
 
 
 class TranslationFID(Callback):
@@ -55,7 +56,7 @@ class TranslationFID(Callback):
         self.weights = weights
         self.kid_subsets = kid_subsets
         self.kid_subset_size = kid_subset_size
-        self._examiners: dict[Direction, Examiner]
+        self._examiners: dict[Direction, Evaluator]
         self._reals_known: bool
 
     @property
@@ -73,7 +74,7 @@ class TranslationFID(Callback):
         with torch.random.fork_rng(devices=[]):  # a network's initialisation must not move the training's noise
             network = feature_network("inception", self.weights) if self.feature is None else self.feature
         self._examiners = {
-            direction: Examiner(
+            direction: Evaluator(
                 [
                     FrechetDistance(network, keep_reals=True),
                     KernelDistance(network, self.kid_subsets, self.kid_subset_size, keep_reals=True),

@@ -10,10 +10,11 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from gan_modules.base import BACK, Direction, GANError
-from gan_modules.callbacks.pictures import image_grid
-from gan_modules.callbacks.publishing import publish
 from gan_modules.callbacks.translating import Translator, as_translator, ends
+from gan_modules.errors import GANError
+from gan_modules.families.translation import BACK, Direction
+from gan_modules.visuals.pictures import image_grid
+from gan_modules.visuals.publish import publish
 
 
 class TranslationGrid(Callback):

@@ -96,7 +96,7 @@ def in_batches(network: Callable[..., Tensor], size: int, *columns: Tensor, devi
 
 
 @contextmanager
-def unnoticed(device: torch.device, *networks: nn.Module) -> Iterator[None]:
+def preserve_state(device: torch.device, *networks: nn.Module) -> Iterator[None]:
     """Let networks compute as in training, and forget it: BatchNorm's statistics and the noise stay as they were."""
     buffers = [buffer for network in networks for buffer in network.buffers()]
     kept = [buffer.clone() for buffer in buffers]

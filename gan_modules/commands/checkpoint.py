@@ -6,8 +6,10 @@ from pathlib import Path
 
 import torch
 
-from gan_modules.base import GAN, GANError, LatentGAN
-from gan_modules.stylegan2 import StyleGAN2
+from gan_modules.engine.game import GAN
+from gan_modules.errors import GANError
+from gan_modules.families.latent import LatentGAN
+from gan_modules.models.stylegan2 import StyleGAN2
 
 
 def check_device(device: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gan_modules.callbacks.pictures import image_grid
 from gan_modules.commands.checkpoint import load_latent_model
 from gan_modules.commands.numbers import Numbers, parse_numbers
 from gan_modules.commands.outputs import check_file
@@ -12,6 +11,7 @@ from gan_modules.tools import interpolate as interpolation
 from gan_modules.tools import save_movie
 from gan_modules.tools.interpolation import Space
 from gan_modules.tools.movies import check_movie
+from gan_modules.visuals.pictures import image_grid
 
 CELL = 128  # the least height and width of an image in a movie, in pixels
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from gan_modules.base import GANError
 from gan_modules.commands.checkpoint import load_latent_model
 from gan_modules.commands.numbers import Numbers, parse_numbers
 from gan_modules.commands.outputs import check_file
+from gan_modules.errors import GANError
 from gan_modules.tools import mix as mixture
 
 

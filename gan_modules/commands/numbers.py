@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from gan_modules.base import GANError
 from gan_modules.engine.seeds import TORCH_SEEDS
+from gan_modules.errors import GANError
 
 Numbers = list[int] | str  # a list, or words such as 0-35 or 1,5,8-11
 MOST = 10**6  # numbers of a list

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from tempfile import TemporaryFile
 
-from gan_modules.base import GANError
+from gan_modules.errors import GANError
 
 
 def check_file(file: Path) -> None:

@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 
 from datamodules.image_files import fit, pixels, read_image
-from gan_modules.base import GANError
 from gan_modules.commands.checkpoint import load_latent_model
 from gan_modules.commands.outputs import check_folder
 from gan_modules.engine.seeds import check_seed
+from gan_modules.errors import GANError
 from gan_modules.tools import project as projection
 from gan_modules.tools.distances import LPIPS, Distance, PixelsAndFeatures
 from gan_modules.tools.styles import style_based

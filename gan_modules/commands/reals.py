@@ -9,8 +9,8 @@ import yaml
 
 import datamodules
 from datamodules import ImageDataModule
-from gan_modules.base import GANError
 from gan_modules.commands.images import DataPart, ImagePlace, ImageSet
+from gan_modules.errors import GANError
 
 OTHERWISE = "pass --data, or a folder as --real"
 

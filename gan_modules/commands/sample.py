@@ -8,13 +8,14 @@ from pathlib import Path
 import torch
 
 from datamodules.image_files import SUFFIXES
-from gan_modules.base import SAMPLE_CHUNK, GANError
-from gan_modules.callbacks.pictures import as_image, image_grid, scatter, to_uint8
 from gan_modules.commands.checkpoint import load_latent_model
 from gan_modules.commands.numbers import Numbers, parse_numbers
 from gan_modules.commands.outputs import check_file, check_folder
 from gan_modules.engine.seeds import check_seed
-from gan_modules.tools.drawing import paint, seed_condition, seed_latents
+from gan_modules.errors import GANError
+from gan_modules.families.latent import SAMPLE_CHUNK
+from gan_modules.tools.drawing import generate_batches, seed_condition, seed_latents
+from gan_modules.visuals.pictures import as_image, image_grid, scatter, to_uint8
 
 
 def sample(
@@ -61,7 +62,7 @@ def sample(
     else:
         z, condition, at_once = seed_latents(model, chosen), seed_condition(model, chosen, labels), 1
         names = [f"seed{number:06d}" for number in chosen]
-    batches = (images.cpu() for images in paint(model, z, condition, at_once, truncation, ema))
+    batches = (images.cpu() for images in generate_batches(model, z, condition, at_once, truncation, ema))
     if single:
         images = torch.cat(list(batches))
         out.parent.mkdir(parents=True, exist_ok=True)

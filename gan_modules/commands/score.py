@@ -11,17 +11,18 @@ from torch import Tensor
 from tqdm import tqdm
 
 from datamodules import ImageDataModule, ToyDataModule
-from gan_modules.base import GANError, LatentGAN
 from gan_modules.commands.checkpoint import check_device, load_model
 from gan_modules.commands.images import DataPart, ImagePlace, ImageSet
 from gan_modules.commands.numbers import Numbers, parse_numbers
 from gan_modules.commands.reals import noted_data, real_images
-from gan_modules.engine.checkpoints import read_checkpoint
+from gan_modules.engine.checkpoint import read_checkpoint
+from gan_modules.errors import GANError
+from gan_modules.families.latent import LatentGAN
 from gan_modules.metrics.modes import ModeCoverage
 from gan_modules.metrics.networks import feature_network
 from gan_modules.scoring.cache import FeatureCache
 from gan_modules.scoring.catalogue import METRICS, build_metrics, check_names
-from gan_modules.scoring.evaluate import Circumstances, Examiner
+from gan_modules.scoring.evaluate import Evaluator, RunInfo
 from gan_modules.scoring.generation import SEEDS
 from gan_modules.scoring.points import PointExaminer
 from gan_modules.scoring.record import Score, append
@@ -89,7 +90,7 @@ def score(
     shapes = {tuple(model.image_shape) for model in models.values()}
     reals: ImageSet | None = None
     chosen: list[tuple[ImageSet, int | None]] = []  # images to score, and how many of them
-    examiner: Examiner | PointExaminer
+    examiner: Evaluator | PointExaminer
     if any(len(shape) == 1 for shape in shapes):
         if set(metrics) != {"modes"} or fake is not None or real is not None or floor:
             raise GANError("Points have no scores but --metrics modes, those of checkpoints by the mixture of --data.")
@@ -116,7 +117,7 @@ def score(
         for one, wanted in [*([] if reals is None else [(reals, None)]), *chosen]:
             if len(one) < (wanted or 2):
                 raise GANError(f"{one.name} has {len(one)} images, fewer than {wanted or 2}: bring more, or lower --n.")
-        examiner = Examiner(
+        examiner = Evaluator(
             build_metrics(metrics, feature_network(features, weights)),
             num_classes=0 if reals is None else reals.num_classes,
             cache=FeatureCache(cache),
@@ -133,8 +134,8 @@ def score(
     for file in {*files.values(), elsewhere}:
         append(file, [])  # what cannot be written to is found before there is any work
 
-    told: Circumstances = {}
-    if isinstance(examiner, Examiner) and reals is not None:
+    told: RunInfo = {}
+    if isinstance(examiner, Evaluator) and reals is not None:
         told = {"reals": reals.name, "split": reals.split}
         if examiner.needs_reals or any(model.num_classes for model in models.values()):
             for batch, *labels in _shown(reals, batch_size):
@@ -142,7 +143,7 @@ def score(
             examiner.end_reals()
     rows = []
     for path, model in models.items():
-        noted: Circumstances = {**told, "fakes": str(path), "round": _rounds(path)}
+        noted: RunInfo = {**told, "fakes": str(path), "round": _rounds(path)}
         scores = []
         for seed in chosen_seeds:
             found = examiner.examine(model, samples, seed, truncation, ema, **noted)
@@ -152,7 +153,7 @@ def score(
         played = "" if noted["round"] is None else f", {noted['round']} rounds"
         group = f"{path.stem}, {type(model).__name__}, {scores[0].weights}"
         rows.append(Row(f"{label}{played}", scores, group))
-    if isinstance(examiner, Examiner):
+    if isinstance(examiner, Evaluator):
         for one, wanted in chosen:
             scores = []
             for seed in chosen_seeds if wanted not in (None, len(one)) else chosen_seeds[:1]:
@@ -216,12 +217,12 @@ def _shown(images: ImageSet, batch_size: int, rows: Sequence[int] | None = None)
             bar.update(len(batch[0]))
 
 
-def _examine_images(examiner: Examiner, images: ImageSet, n: int | None, seed: int, told: Circumstances) -> list[Score]:
+def _examine_images(examiner: Evaluator, images: ImageSet, n: int | None, seed: int, told: RunInfo) -> list[Score]:
     """The scores of all images, or of n of them that the seed chooses."""
     rows = None
     if n is not None and n < len(images):
         rows = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))[:n].tolist()
     for batch in _shown(images, examiner.batch_size, rows):
         examiner.add_fakes(batch[0])
-    noted: Circumstances = {**told, "fakes": " ".join(filter(None, (images.name, images.split)))}
+    noted: RunInfo = {**told, "fakes": " ".join(filter(None, (images.name, images.split)))}
     return examiner.scores(seed=None if rows is None else seed, **noted)

@@ -11,11 +11,12 @@ from PIL import Image
 from tqdm import tqdm
 
 from datamodules.image_files import SUFFIXES, list_images, pixels, read_image
-from gan_modules.base import Direction, GANError, TranslationGAN
-from gan_modules.callbacks.pictures import as_image, to_uint8
 from gan_modules.commands.checkpoint import load_model
 from gan_modules.commands.outputs import check_folder
 from gan_modules.engine.seeds import check_seed
+from gan_modules.errors import GANError
+from gan_modules.families.translation import Direction, TranslationGAN
+from gan_modules.visuals.pictures import as_image, to_uint8
 
 
 def translate(

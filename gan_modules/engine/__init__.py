@@ -1,1 +1,1 @@
-"""The engine: the game, its players, averages, losses and files; `gan_modules.base` builds the families on it."""
+"""The alternating step in any LightningModule; it knows no family, no model and no image."""

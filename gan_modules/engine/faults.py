@@ -15,13 +15,13 @@ from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from gan_modules.engine.players import GANError
+from gan_modules.errors import GANError
 
 EVERY = 10  # turns after which several processes ask one another whether to stop
 
 
 @contextmanager
-def told_of_lost_processes() -> Iterator[None]:
+def explain_lost_rank() -> Iterator[None]:
     """Say that another process has ended, where a message to it fails.
 
     Raises:
@@ -38,7 +38,7 @@ def told_of_lost_processes() -> Iterator[None]:
         ) from error
 
 
-def part_at_exit() -> None:
+def destroy_group_at_exit() -> None:
     """Have this process leave the others before Python ends, not while: a thread that still listens then may abort it.
 
     Lightning does so for NCCL alone.
@@ -69,7 +69,7 @@ def check_weights(state_dict: Mapping[str, Tensor]) -> None:
             )
 
 
-class StopOnRequest(Callback):
+class GracefulShutdown(Callback):
     """Lets Ctrl-C, or the end of a job's time, wait for the turn being played, then saves and says how to go on.
 
     A checkpoint of a half-played turn could not be continued. A second Ctrl-C stops at once, without one. Where SLURM
@@ -139,7 +139,7 @@ class StopOnRequest(Callback):
         if batch_idx % EVERY:  # asking the others waits for the device
             return 0
         asked = torch.tensor(self._asked, device=trainer.strategy.root_device)
-        with told_of_lost_processes():
+        with explain_lost_rank():
             return int(cast(Tensor, trainer.strategy.reduce(asked, reduce_op="max")))
 
 

@@ -28,29 +28,30 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from gan_modules.engine.agreement import check_agreement
-from gan_modules.engine.averages import MovingAverages
-from gan_modules.engine.checkpoints import KEY, CheckpointFiles, class_path, hyper_parameters
-from gan_modules.engine.compiling import compile_networks
-from gan_modules.engine.faults import StopOnRequest, check_weights, part_at_exit, told_of_lost_processes
-from gan_modules.engine.ledger import Ledger, Move, added, weighted
-from gan_modules.engine.loading import Loadable
-from gan_modules.engine.players import Compile, GANError, Player, Terms
+from gan_modules.engine.checkpoint import KEY, CheckpointFiles, class_path, hyper_parameters
+from gan_modules.engine.compile import compile_networks
+from gan_modules.engine.ema import MovingAverages
+from gan_modules.engine.faults import GracefulShutdown, check_weights, destroy_group_at_exit, explain_lost_rank
+from gan_modules.engine.loading import CheckpointMixin
+from gan_modules.engine.loss_log import LossLog, Move, added, weighted
+from gan_modules.engine.players import Compile, Losses, Player
 from gan_modules.engine.resume import (
     Stateful,
     begin_next_epoch,
-    of_every_process,
-    own_share,
+    gather_objects,
     random_state,
     reopen_epoch,
     restore_random_state,
+    state_of_rank,
 )
-from gan_modules.engine.scaling import Scalers, in_own_precision
+from gan_modules.engine.scalers import Scalers, in_own_precision
 from gan_modules.engine.sharding import is_sharded, release, shard
 from gan_modules.engine.steps import Steps
+from gan_modules.errors import GANError
+from gan_modules.families.data_spec import check_data_spec
 
 
-class GAN(Loadable, ABC):
+class GAN(CheckpointMixin, ABC):
     """The alternating game under manual optimization; a family says who plays, in what order, and with what.
 
     Args:
@@ -94,7 +95,7 @@ class GAN(Loadable, ABC):
         self.images_seen = 0  # reals shown to the players so far, over all processes
         self._turns_taken = 0  # in the round being played
         self._averages = MovingAverages(ema_half_life)
-        self._ledger = Ledger()
+        self._ledger = LossLog()
         self._in_half_precision = False
         self._to_continue: dict[str, Any] | None = None  # the game of the checkpoint that the fit goes on from
         # What else the game remembers, in each process its own: image pools, controllers; checkpoints hold it
@@ -117,7 +118,7 @@ class GAN(Loadable, ABC):
     def deal(self, batch: Sequence[Tensor], movers: Sequence[str]) -> Sequence[tuple[Any, float]]:
         """What the movers of one turn play with: `accumulate` parts, each with its share of the batch."""
 
-    def on_moved(self, name: str) -> None:
+    def after_update(self, name: str) -> None:
         """Called after each move of the player `name`: a paper that constrains weights does it here."""
 
     def measured(self) -> dict[str, float]:
@@ -170,7 +171,7 @@ class GAN(Loadable, ABC):
         objective = player.objective_of(move)
         for parameter in self._trainable[name]:
             parameter.grad = None
-        total: Terms = {}
+        total: Losses = {}
         # DDP's own synchronisation expects every parameter in every backward, which no game can give
         unsynchronised = getattr(self.trainer.strategy, "block_backward_sync", nullcontext)
         self._scalers.take_turns(name)
@@ -187,7 +188,7 @@ class GAN(Loadable, ABC):
         self._average(p.grad for p in self._trainable[name] if p.grad is not None)
         self._steps.step(self._optimizers[name], counted)  # Lightning counts one step of a round
         release(player.network)
-        self.on_moved(name)
+        self.after_update(name)
 
     @contextmanager
     def _only_moving(self, name: str) -> Iterator[None]:
@@ -216,7 +217,7 @@ class GAN(Loadable, ABC):
         """The mean over all processes, where a fit has several, in the place of the values."""
         if self._trainer is None or self.trainer.world_size == 1:
             return values
-        with told_of_lost_processes():
+        with explain_lost_rank():
             torch.distributed.all_reduce(values)  # the strategy's own would wait for all before it begins
         return values.div_(self.trainer.world_size)
 
@@ -253,7 +254,7 @@ class GAN(Loadable, ABC):
 
     def configure_callbacks(self) -> list[Callback]:
         """What every fit needs."""
-        return [StopOnRequest()]
+        return [GracefulShutdown()]
 
     def setup(self, stage: str) -> None:
         """Compare the model with the data before anything is computed, and see that checkpoints are safe.
@@ -263,7 +264,7 @@ class GAN(Loadable, ABC):
         """
         strategy = self.trainer.strategy
         if self.trainer.world_size > 1:
-            part_at_exit()
+            destroy_group_at_exit()
         if type(strategy.checkpoint_io) is TorchCheckpointIO:  # else the user has chosen one
             strategy.checkpoint_io = CheckpointFiles()
         # ModelCheckpoint's advice to save what was before the step; here it is what is after the round that counts
@@ -274,7 +275,7 @@ class GAN(Loadable, ABC):
                 network.register_forward_pre_hook(in_own_precision)
         if self._compile and stage == "fit":
             compile_networks(self._networks(), self._compile, strategy.root_device)
-        check_agreement(self, getattr(self.trainer, "datamodule", None))
+        check_data_spec(self, getattr(self.trainer, "datamodule", None))
 
     def _networks(self) -> Iterator[nn.Module]:
         """What is called to compute with parameters: containers of networks are not, nor augmentations."""
@@ -346,7 +347,7 @@ class GAN(Loadable, ABC):
         self._turns_taken = state["turns_taken"]
         self._ledger.load_state_dict(state["ledger"], self.device)
         self._scalers.load_state_dict(state["scalers"])
-        own = own_share(state["processes"], self.global_rank, self.trainer.world_size)
+        own = state_of_rank(state["processes"], self.global_rank, self.trainer.world_size)
         if own is not None:
             for name, thing in self.memory.items():
                 thing.load_state_dict(own["memory"][name])
@@ -369,7 +370,7 @@ class GAN(Loadable, ABC):
             "turns_taken": self._turns_taken,
             "ledger": self._ledger.state_dict(),
             "scalers": self._scalers.state_dict() if hasattr(self, "_scalers") else {},
-            "processes": of_every_process(
+            "processes": gather_objects(
                 {
                     "random": random_state(self.device),
                     "memory": {name: thing.state_dict() for name, thing in self.memory.items()},

@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from gan_modules.engine.checkpoints import (
+from gan_modules.engine.checkpoint import (
     KEY,
     claims_more_than_it_holds,
     class_path,
@@ -22,12 +22,12 @@ from gan_modules.engine.checkpoints import (
     read_checkpoint,
     write_atomically,
 )
-from gan_modules.engine.players import GANError
+from gan_modules.errors import GANError
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"  # the names of huggingface_hub's PyTorchModelHubMixin
 
 
-class Loadable(LightningModule):
+class CheckpointMixin(LightningModule):
     """A model that is found again in files of either kind, whatever its class, without executing what they hold."""
 
     images_seen: int
@@ -67,7 +67,7 @@ class Loadable(LightningModule):
             GANError: If the file is damaged, or made by a class that is not `cls` or a part of its family.
         """
         checkpoint = read_checkpoint(checkpoint_path)
-        found = find_class(checkpoint[KEY]["class"], Loadable)
+        found = find_class(checkpoint[KEY]["class"], CheckpointMixin)
         if not issubclass(found, cls):
             raise GANError(
                 f"'{checkpoint_path}' holds a {found.__name__}: load it as {found.__name__}, not {cls.__name__}."
@@ -125,7 +125,7 @@ class Loadable(LightningModule):
             raise GANError(
                 f"'{folder}' holds no whole {CONFIG} and {WEIGHTS} ({error}): pass a folder that save_pretrained wrote."
             ) from error
-        found = find_class(metadata.get("class", class_path(cls)), Loadable)
+        found = find_class(metadata.get("class", class_path(cls)), CheckpointMixin)
         if not issubclass(found, cls):
             raise GANError(f"'{folder}' holds a {found.__name__}: load it as {found.__name__}, not {cls.__name__}.")
         model = _build(found, config, overrides, weights, True, folder / CONFIG)
@@ -134,7 +134,7 @@ class Loadable(LightningModule):
         return model.to(map_location)
 
 
-L = TypeVar("L", bound=Loadable)
+L = TypeVar("L", bound=CheckpointMixin)
 
 
 def _build(

@@ -11,17 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-Terms = dict[str, Tensor]  # one player's named, already weighted losses; the engine minimises their sum
+Losses = dict[str, Tensor]  # one player's named, already weighted losses; the engine minimises their sum
 OptimizerFactory = Callable[[list[nn.Parameter]], Optimizer]
 Compile = bool | Literal["reduce-overhead"]
 
 
-class GANError(ValueError):
-    """A mistake that the caller can mend: one sentence that names the thing and the remedy."""
-
-
 class GameOptions(TypedDict, total=False):
-    """Arguments that every variant hands on to the engine; `gan_modules.base.GAN` says what they mean."""
+    """Arguments that every variant hands on to the engine; `gan_modules.GAN` says what they mean."""
 
     ema_half_life: float
     accumulate: int
@@ -43,12 +39,12 @@ class Player:
     """
 
     network: nn.Module
-    objective: Callable[[Any], Terms]
+    objective: Callable[[Any], Losses]
     optimizer: OptimizerFactory
     schedule: Callable[[int], float] | None = None
-    further: Mapping[str, Callable[[Any], Terms]] = field(default_factory=dict)
+    further: Mapping[str, Callable[[Any], Losses]] = field(default_factory=dict)
 
-    def objective_of(self, move: str) -> Callable[[Any], Terms]:
+    def objective_of(self, move: str) -> Callable[[Any], Losses]:
         """What is minimised in the move of that name."""
         _, _, further = move.partition("/")
         return self.further[further] if further else self.objective

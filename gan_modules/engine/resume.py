@@ -11,7 +11,7 @@ import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 
-from gan_modules.engine.faults import told_of_lost_processes
+from gan_modules.engine.faults import explain_lost_rank
 
 
 class Stateful(Protocol):
@@ -46,17 +46,17 @@ def restore_random_state(state: Mapping[str, Any], device: torch.device) -> None
     random.setstate((version, tuple(numbers), gauss_next))
 
 
-def of_every_process(own: dict[str, Any]) -> list[dict[str, Any]]:
+def gather_objects(own: dict[str, Any]) -> list[dict[str, Any]]:
     """What each process gives, by rank; all of them must call this together."""
     if not torch.distributed.is_initialized():
         return [own]
     gathered: list[dict[str, Any]] = [{} for _ in range(torch.distributed.get_world_size())]
-    with told_of_lost_processes():
+    with explain_lost_rank():
         torch.distributed.all_gather_object(gathered, own)
     return gathered
 
 
-def own_share(states: list[dict[str, Any]], rank: int, processes: int) -> dict[str, Any] | None:
+def state_of_rank(states: list[dict[str, Any]], rank: int, processes: int) -> dict[str, Any] | None:
     """What the process of that rank gave; `None`, and a warning, where the run is now spread otherwise."""
     if len(states) == processes:
         return states[rank]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gan_modules.engine.players import GANError
+from gan_modules.errors import GANError
 
 TORCH_SEEDS = 2**64  # how many there are: torch's negative ones are others by another name
 

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 
 
-def eagerly() -> AbstractContextManager[object]:
+def force_eager() -> AbstractContextManager[object]:
     """Within it, networks that were compiled run uncompiled.
 
     A gradient of a gradient cannot pass through a compiled network, and a batch of a new size would compile it anew.

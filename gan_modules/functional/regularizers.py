@@ -18,7 +18,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from gan_modules.functional.compiling import eagerly
+from gan_modules.functional.compiling import force_eager
 from gan_modules.functional.piecewise import skip_zero_curvature
 from gan_modules.functional.precision import at_least_float32
 
@@ -89,7 +89,7 @@ def path_lengths(images: Tensor, ws: Tensor, noise: Tensor | None = None) -> Ten
 def _input_gradient(discriminator: Callable[..., Tensor], samples: Tensor, condition: tuple[Tensor, ...]) -> Tensor:
     """Return each sample's gradient of its summed logits, flattened to (N, D) and itself differentiable."""
     samples = at_least_float32(samples.detach()).requires_grad_()
-    with torch.autocast(device_type=samples.device.type, enabled=False), eagerly():
+    with torch.autocast(device_type=samples.device.type, enabled=False), force_eager():
         logits = discriminator(samples, *condition)
         summed = logits.sum()
         gradient: Tensor = torch.autograd.grad(summed, samples, create_graph=True)[0]

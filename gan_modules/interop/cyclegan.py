@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gan_modules.engine.checkpoints import claims_more_than_it_holds, write_atomically
-from gan_modules.engine.players import GANError
+from gan_modules.engine.checkpoint import claims_more_than_it_holds, write_atomically
+from gan_modules.errors import GANError
 from gan_modules.networks import build_patchgan, build_translator
 from gan_modules.networks.norms import Norm
 

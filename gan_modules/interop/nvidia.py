@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gan_modules.engine.players import GANError
+from gan_modules.errors import GANError
 from gan_modules.functional.upfirdn import BINOMIAL
 from gan_modules.interop.nvidia_pickle import PickledModule, RefusedError, unpickle
 from gan_modules.networks import StyleGAN2Discriminator, StyleGAN2Generator

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple, NoReturn
 import torch
 from torch import Tensor
 
-from gan_modules.engine.checkpoints import claims_more_than_it_holds
-from gan_modules.engine.players import GANError
+from gan_modules.engine.checkpoint import claims_more_than_it_holds
+from gan_modules.errors import GANError
 
 FORMAT_VERSION = 6
 

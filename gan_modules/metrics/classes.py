@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from gan_modules.base import GANError
+from gan_modules.errors import GANError
 from gan_modules.functional.classes import inception_score, mode_divergence
 from gan_modules.metrics.base import FeatureMetric, FeatureSetMetric
 from gan_modules.metrics.features import ClassifyingNetwork

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.transforms.functional import rgb_to_grayscale
 
-from gan_modules.base import GANError
+from gan_modules.errors import GANError
 from gan_modules.metrics.features import ClassifyingNetwork
 from gan_modules.metrics.weights import file_sha256
 

@@ -10,7 +10,7 @@ from typing import Self, cast
 import torch
 from torch import Tensor, nn
 
-from gan_modules.base import GANError
+from gan_modules.errors import GANError
 from gan_modules.functional.pixels import to_uint8
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gan_modules.base import GANError
+from gan_modules.errors import GANError
 from gan_modules.metrics.features import ClassifyingNetwork, as_rgb
 from gan_modules.metrics.weights import downloaded, file_sha256, read_weights
 

@@ -12,7 +12,7 @@ import torchmetrics.functional.image.lpips
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gan_modules.base import GANError
+from gan_modules.errors import GANError
 from gan_modules.metrics.features import FeatureNetwork, as_rgb
 from gan_modules.metrics.weights import downloaded, read_weights
 

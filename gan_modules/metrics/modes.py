@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from gan_modules.base import GANError
+from gan_modules.errors import GANError
 from gan_modules.functional.modes import close_to_modes, found_modes
 
 

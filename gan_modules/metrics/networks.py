@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import nn
 
-from gan_modules.base import GANError
+from gan_modules.errors import GANError
 from gan_modules.metrics.classifier import ClassifierFeatures, DigitFeatures
 from gan_modules.metrics.features import FeatureNetwork, ModuleFeatures
 from gan_modules.metrics.inception import InceptionFeatures

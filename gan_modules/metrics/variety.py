@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 from torchmetrics.utilities.data import dim_zero_cat
 
-from gan_modules.base import GANError
+from gan_modules.errors import GANError
 from gan_modules.functional.latents import slerp
 from gan_modules.functional.paths import perceptual_path_lengths, trimmed_mean
 from gan_modules.metrics.base import FeatureMetric

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from gan_modules.base import GANError
+from gan_modules.errors import GANError
 
 
 def file_sha256(path: Path) -> str:

@@ -53,7 +53,7 @@ class Mapping(nn.Module):
         """Turn latents (N, latent_dim) into styles (N, num_ws, style_dim).
 
         Args:
-            z: Drawn from N(0, 1).
+            z: SamplingInfo from N(0, 1).
             labels: Class indices (N,), where there are classes.
             truncation: Below 1 draws the styles to their mean, for less variety (1812.04958, App. B).
             truncation_cutoff: How many of an image's styles are drawn, from the coarsest; all by default.

@@ -244,7 +244,7 @@ class _SynthesisLayer(nn.Module):
 
     def forward(self, x: Tensor, w: Tensor, noise: Noise) -> Tensor:
         x = modulated_conv2d(
-            x, self.weight, self.affine(w), up=self.up, grouped=_groups_pay(self, x), gain=ACTIVATION_GAIN
+            x, self.weight, self.affine(w), up=self.up, grouped=use_grouped_conv(self, x), gain=ACTIVATION_GAIN
         )
         if noise != "none":
             maps = torch.randn_like(x[:, :1]) if noise == "random" else self.noise_const.to(x.dtype)
@@ -266,7 +266,7 @@ class _ToImage(nn.Module):
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         styles = self.affine(w) * self.gain
-        x = modulated_conv2d(x, self.weight, styles, demodulate=False, grouped=_groups_pay(self, x))
+        x = modulated_conv2d(x, self.weight, styles, demodulate=False, grouped=use_grouped_conv(self, x))
         return at_least_float32(_clamp(x + self.bias[:, None, None].to(x.dtype), self.clamp))
 
 
@@ -321,7 +321,7 @@ class _Epilogue(nn.Module):
         return logits
 
 
-def _groups_pay(layer: nn.Module, x: Tensor) -> bool:
+def use_grouped_conv(layer: nn.Module, x: Tensor) -> bool:
     """Whether to scale a modulated convolution's weights, not its input: one image's are few, a batch's are many."""
     return not layer.training and len(x) == 1
 

@@ -12,8 +12,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from gan_modules.engine.checkpoints import write_atomically
-from gan_modules.engine.players import GANError
+from gan_modules.engine.checkpoint import write_atomically
+from gan_modules.errors import GANError
 
 FOLDER = "GAN_MODULES_CACHE"  # the environment's word for where
 

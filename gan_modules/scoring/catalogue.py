@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-from gan_modules.engine.players import GANError
+from gan_modules.errors import GANError
 from gan_modules.metrics.base import FeatureMetric
 from gan_modules.metrics.classes import InceptionScore, StackedModes
 from gan_modules.metrics.distances import FrechetDistance, KernelDistance, MemorizationInformedDistance

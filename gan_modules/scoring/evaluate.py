@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, distributed, nn
 from tqdm import tqdm
 
-from gan_modules.engine.players import GANError
 from gan_modules.engine.seeds import check_seed
+from gan_modules.errors import GANError
 from gan_modules.functional.pixels import to_uint8
 from gan_modules.metrics.base import FeatureMetric
 from gan_modules.metrics.classes import StackedModes
@@ -25,7 +25,7 @@ from gan_modules.scoring.generation import SEEDS, Draw, Sampler
 from gan_modules.scoring.record import Score
 
 
-class Circumstances(TypedDict, total=False):
+class RunInfo(TypedDict, total=False):
     """What a record says of where the images come from; see `Score`."""
 
     reals: str
@@ -35,7 +35,7 @@ class Circumstances(TypedDict, total=False):
     images_seen: int | None
 
 
-class Drawn(Circumstances, total=False):
+class SamplingInfo(RunInfo, total=False):
     """And of how the fakes were drawn."""
 
     seed: int | None
@@ -43,7 +43,7 @@ class Drawn(Circumstances, total=False):
     truncation: float | None
 
 
-def drawn(model: Sampler, seed: int, truncation: float, ema: bool, circumstances: Circumstances) -> Drawn:
+def drawn(model: Sampler, seed: int, truncation: float, ema: bool, circumstances: RunInfo) -> SamplingInfo:
     """What a record says of a model's samples."""
     return {
         "fakes": type(model).__name__,
@@ -55,7 +55,7 @@ def drawn(model: Sampler, seed: int, truncation: float, ema: bool, circumstances
     }
 
 
-class Examiner:
+class Evaluator:
     """Metrics that share a feature network: reals are shown to them once, then fakes again and again.
 
     Under ``torch.distributed`` each process shows its own share, and all of them find the scores of all images.
@@ -182,7 +182,7 @@ class Examiner:
         truncation: float = 1.0,
         ema: bool = True,
         progress: bool = True,
-        **circumstances: Unpack[Circumstances],
+        **circumstances: Unpack[RunInfo],
     ) -> list[Score]:
         """The scores of `n` samples of a model, by default as many as there are reals.
 
@@ -212,7 +212,7 @@ class Examiner:
                 metric.lengths.append(torch.empty(0, dtype=torch.float64, device=self.device))
         return self.scores(**drawn(model, seed, truncation, ema, circumstances))
 
-    def scores(self, **circumstances: Unpack[Drawn]) -> list[Score]:
+    def scores(self, **circumstances: Unpack[SamplingInfo]) -> list[Score]:
         """The scores of the fakes shown since the last call; those of a generator are not among them without one.
 
         Raises:
@@ -280,7 +280,7 @@ def score(
         weights: See there.
         n: How many samples to draw from a model; by default as many as there are reals.
         seed: Of the samples' latents, below `gan_modules.scoring.generation.SEEDS`.
-        truncation: See `gan_modules.base.LatentGAN.sample`.
+        truncation: See `gan_modules.families.latent.LatentGAN.sample`.
         ema: See there.
         batch_size: Images through the generator and the network at a time.
         device: Where to compute.
@@ -301,7 +301,7 @@ def score(
     check_seed(seed, SEEDS)
     network = feature_network(features, weights)
     num_classes = 0 if isinstance(fakes, Tensor | Iterable) else fakes.num_classes
-    examiner = Examiner(
+    examiner = Evaluator(
         build_metrics(metrics, network),
         num_classes=num_classes,
         cache=FeatureCache(cache),

@@ -14,7 +14,7 @@ SEEDS = 2**16  # how many there are
 
 
 class Sampler(Protocol):
-    """A model that makes images from noise; `gan_modules.base` holds the real ones."""
+    """A model that makes images from noise; `gan_modules.families.latent` holds the real ones."""
 
     image_shape: tuple[int, ...]
     num_classes: int
@@ -45,7 +45,7 @@ class Draw:
         seed: Their seed, below `SEEDS`.
         class_counts: How many reals each class has ``(num_classes,)``: the samples' labels are those of the reals,
             sorted and evenly thinned out or repeated. `None` for a model that knows no classes.
-        truncation: See `gan_modules.base.LatentGAN.sample`.
+        truncation: See `gan_modules.families.latent.LatentGAN.sample`.
         ema: See there.
     """
 

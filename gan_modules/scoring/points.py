@@ -6,15 +6,15 @@ from typing import Unpack
 
 import torch
 
-from gan_modules.engine.players import GANError
+from gan_modules.errors import GANError
 from gan_modules.metrics.modes import ModeCoverage
-from gan_modules.scoring.evaluate import Circumstances, drawn
+from gan_modules.scoring.evaluate import RunInfo, drawn
 from gan_modules.scoring.generation import Draw, Sampler
 from gan_modules.scoring.record import Score
 
 
 class PointExaminer:
-    """Counts the modes that the samples of one model after another reach, as `Examiner` scores those that make images.
+    """Counts the modes that the samples of one model after another reach, as `Evaluator` scores those that make images.
 
     Args:
         metric: Knows the mixture.
@@ -42,7 +42,7 @@ class PointExaminer:
         seed: int = 0,
         truncation: float = 1.0,
         ema: bool = True,
-        **circumstances: Unpack[Circumstances],
+        **circumstances: Unpack[RunInfo],
     ) -> list[Score]:
         """The scores of `n` samples of a model, of all its classes alike.
 

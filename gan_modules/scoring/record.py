@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import gan_modules
-from gan_modules.engine.players import GANError
+from gan_modules.errors import GANError
 
 PROTOCOL = (
     "metric",

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
 
-from gan_modules.base import GANError, LatentGAN
+from gan_modules.errors import GANError
+from gan_modules.families.latent import LatentGAN
 from gan_modules.metrics.weights import read_weights
 
 Distance = Callable[[Tensor, Tensor], Tensor]  # of images (N, C, H, W) and (N, C, H, W) in [-1, 1]: (N,)

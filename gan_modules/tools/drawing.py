@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from gan_modules.base import GANError, LatentGAN
+from gan_modules.errors import GANError
+from gan_modules.families.latent import LatentGAN
 
 
 def draw(
@@ -32,7 +33,7 @@ def draw(
         GANError: If there is no seed, or the labels do not fit the model.
     """
     condition = seed_condition(model, seeds, labels)
-    return torch.cat(list(paint(model, seed_latents(model, seeds), condition, 1, truncation, ema)))
+    return torch.cat(list(generate_batches(model, seed_latents(model, seeds), condition, 1, truncation, ema)))
 
 
 def seed_latents(model: LatentGAN, seeds: Sequence[int]) -> Tensor:
@@ -51,7 +52,7 @@ def seed_condition(
     return model.condition(len(seeds), labels)
 
 
-def paint(
+def generate_batches(
     model: LatentGAN, z: Tensor, condition: tuple[Tensor, ...], batch_size: int, truncation: float, ema: bool
 ) -> Iterator[Tensor]:
     """Images of latents and their condition, batch by batch, with a progress bar."""

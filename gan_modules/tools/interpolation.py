@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from gan_modules.base import GANError, LatentGAN, StyleBasedGAN
+from gan_modules.errors import GANError
+from gan_modules.families.latent import LatentGAN
+from gan_modules.families.style import StyleBasedGAN
 from gan_modules.functional.latents import closed_path, slerp
 from gan_modules.tools.drawing import seed_latents
 from gan_modules.tools.styles import style_based, to_images, to_styles

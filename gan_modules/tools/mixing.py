@@ -10,7 +10,8 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from gan_modules.base import GANError, LatentGAN
+from gan_modules.errors import GANError
+from gan_modules.families.latent import LatentGAN
 from gan_modules.tools.drawing import seed_condition, seed_latents
 from gan_modules.tools.sheets import sheet
 from gan_modules.tools.styles import style_based, to_images, to_styles

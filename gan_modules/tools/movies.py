@@ -10,8 +10,8 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from gan_modules.base import GANError
-from gan_modules.callbacks.pictures import as_image
+from gan_modules.errors import GANError
+from gan_modules.visuals.pictures import as_image
 
 QUALITY = "18"  # x264's constant rate factor: hardly to be told from the original
 

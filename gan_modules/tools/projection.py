@@ -13,12 +13,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from gan_modules.base import GANError, LatentGAN
-from gan_modules.callbacks.pictures import as_image, to_uint8
 from gan_modules.engine.seeds import check_seed
+from gan_modules.errors import GANError
+from gan_modules.families.latent import LatentGAN
 from gan_modules.tools.distances import Distance, best_distance
 from gan_modules.tools.sheets import sheet
 from gan_modules.tools.styles import at_rest, style_based, to_images, to_styles
+from gan_modules.visuals.pictures import as_image, to_uint8
 
 DRAWN = 10_000  # latents that the mean and spread of w are measured on
 LEARNING_RATE, RAMP_UP, RAMP_DOWN = 0.1, 0.05, 0.25  # the ramps as shares of the steps

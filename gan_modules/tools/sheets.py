@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from gan_modules.callbacks.pictures import as_image, enlarge, visible
+from gan_modules.visuals.pictures import as_image, enlarge, visible
 
 GAP = 2  # between images, in pixels
 STRIP = 14  # height of a line of words, in pixels

@@ -9,7 +9,9 @@ from typing import Literal, Protocol, cast
 import torch
 from torch import Tensor
 
-from gan_modules.base import GANError, LatentGAN, StyleBasedGAN
+from gan_modules.errors import GANError
+from gan_modules.families.latent import LatentGAN
+from gan_modules.families.style import StyleBasedGAN
 
 CHUNK = 16  # images through a synthesis network at a time, which bounds the memory of their making
 

@@ -30,7 +30,7 @@ folder = sys.argv[1]
 trainer = Trainer(
     accelerator="cpu", devices=2, strategy="ddp", max_epochs=2, default_root_dir=folder, logger=False,
     enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
-    callbacks=[FID(DigitFeatures(), num_samples=500), SampleGrid(num_samples=20, every_n_rounds=3)],
+    callbacks=[FID(DigitFeatures(), num_samples=500), SampleGrid(num_samples=20, every_n_steps=3)],
 )
 trainer.fit(model, DigitsDataModule(val_fraction=360 / 1797, batch_size=256))
 score = trainer.callback_metrics["val/fd_digits"].item()

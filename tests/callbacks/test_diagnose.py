@@ -74,7 +74,7 @@ def test_figures_are_those_of_scikit_learn_and_numpy(fit, tmp_path):
     model = CGAN(**DIGITS, hidden_dim=32)
     data = DigitsDataModule(batch_size=100, val_fraction=0.2)
     recorder = Recorder()
-    fit(model, Diagnose(every_n_rounds=6, num_samples=250), recorder, data=data, max_steps=6, val_check_interval=3)
+    fit(model, Diagnose(every_n_steps=6, num_samples=250), recorder, data=data, max_steps=6, val_check_interval=3)
     (figures,) = lines(tmp_path)
 
     def first(loader, n=250):
@@ -118,7 +118,7 @@ def test_gradients_are_noted_unscaled_and_before_clipping(fit, tmp_path, clip_no
         torch.manual_seed(0)
         model = VanillaGAN(**DIGITS, hidden_dim=32, clip_norm=clip_norm)
         plugin = scale and MixedPrecision("16-mixed", "cpu", scaler=torch.amp.GradScaler("cpu", init_scale=scale))
-        fit(model, Diagnose(every_n_rounds=1), max_steps=1, plugins=plugin)
+        fit(model, Diagnose(every_n_steps=1), max_steps=1, plugins=plugin)
         norms.append(lines(tmp_path)[-1]["gradient_generator"])
     assert norms[0] > 0.1
     assert norms[1] == pytest.approx(norms[0], rel=0.05)
@@ -145,7 +145,7 @@ class Deafen(Callback):
 def test_silent_while_healthy_loud_in_a_collapse_and_told_when_it_is_over(fit, tmp_path, caplog):
     torch.manual_seed(0)
     model = DCGAN((1, 16, 16), base_channels=8, lr_g=1e-3, lr_d=1e-3, ema_half_life=0)
-    doctor = Diagnose(every_n_rounds=50, grace=150, patience=1)
+    doctor = Diagnose(every_n_steps=50, grace=150, patience=1)
     fit(model, Deafen(400, 500), doctor, max_steps=550)
     told = complained(tmp_path)
     assert list(told) == list(range(50, 551, 50))
@@ -166,7 +166,7 @@ def test_a_learning_rate_far_too_high_is_found_and_ends_the_fit(fit, tmp_path):
     saved = ModelCheckpoint(tmp_path, save_last=True, every_n_train_steps=30)
     trainer = fit(
         model,
-        Diagnose(every_n_rounds=30, grace=60, stop=True),
+        Diagnose(every_n_steps=30, grace=60, stop=True),
         saved,
         max_steps=500,
         enable_checkpointing=True,
@@ -196,7 +196,7 @@ def test_a_judge_that_learns_few_images_by_heart_is_found(fit, tmp_path):
     model.generator = Noise()
     train, held_out = (TensorDataset((3 * torch.randn(n, 1, 8, 8)).tanh()) for n in (32, 200))
     data = LightningDataModule.from_datasets(train, held_out, batch_size=32)
-    fit(model, Diagnose(every_n_rounds=50, grace=0, patience=1), data=data, max_steps=200)
+    fit(model, Diagnose(every_n_steps=50, grace=0, patience=1), data=data, max_steps=200)
     told = complained(tmp_path)
     assert told[200] == {"overfit"}
     assert lines(tmp_path)[-1]["auc"] > 0.95
@@ -214,7 +214,7 @@ class Inflate(Callback):
 def test_a_layer_that_runs_away_is_named(fit, tmp_path):
     torch.manual_seed(0)
     model = VanillaGAN(**DIGITS, hidden_dim=16)
-    fit(model, Inflate(), Diagnose(every_n_rounds=10, grace=0), max_steps=30)
+    fit(model, Inflate(), Diagnose(every_n_steps=10, grace=0), max_steps=30)
     assert [bool(names & {"growth_generator"}) for names in complained(tmp_path).values()] == [False, False, True]
     assert lines(tmp_path)[-1]["growth_generator"] == pytest.approx(1.1**10, rel=0.05)
     assert "spectral norm of layers.6.weight is 2." in lines(tmp_path)[-1]["complaints"]["growth_generator"]
@@ -234,7 +234,7 @@ class Dropping(DCGAN):
 
 def test_training_is_the_same_bit_for_bit(fit, tmp_path):
     states = []
-    for callbacks in ([], [Diagnose(every_n_rounds=1, num_samples=100)]):
+    for callbacks in ([], [Diagnose(every_n_steps=1, num_samples=100)]):
         torch.manual_seed(1)
         model = Dropping(**DIGITS, base_channels=4)
         trainer = fit(model, *callbacks, data=DigitsDataModule(batch_size=64), max_steps=6, val_check_interval=4)
@@ -251,7 +251,7 @@ def test_rounds_of_several_turns_and_points_in_the_plane(fit, tmp_path):
     model = WGANGP((2,), latent_dim=2, hidden_dim=16, n_critic=3)
     logger = CSVLogger(tmp_path, name="run")
     data = ToyDataModule(num_samples=4000, batch_size=64)
-    trainer = fit(model, Diagnose(every_n_rounds=4), data=data, max_steps=9, logger=logger, log_every_n_steps=4)
+    trainer = fit(model, Diagnose(every_n_steps=4), data=data, max_steps=9, logger=logger, log_every_n_steps=4)
     found = lines(Path(logger.log_dir))
     assert [line["round"] for line in found] == [4, 8]
     assert "saturation" not in found[0]  # points have no bounds
@@ -265,7 +265,7 @@ def test_rounds_of_several_turns_and_points_in_the_plane(fit, tmp_path):
 def test_a_resumed_run_remembers_what_was_and_how_long(fit, tmp_path):
     torch.manual_seed(0)
     saved = ModelCheckpoint(tmp_path, filename="saved", every_n_train_steps=20)
-    options = {"every_n_rounds": 20, "grace": 0, "limits": Limits(duplicates=-1.0)}  # always complained of
+    options = {"every_n_steps": 20, "grace": 0, "limits": Limits(duplicates=-1.0)}  # always complained of
     model = VanillaGAN(**DIGITS, hidden_dim=32)
     fit(model, Diagnose(**options), saved, max_steps=20, enable_checkpointing=True)
     (before,) = lines(tmp_path)
@@ -284,7 +284,7 @@ def test_a_resumed_run_remembers_what_was_and_how_long(fit, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"every_n_rounds": 0}, "positive numbers, got every_n_rounds=0"),
+        ({"every_n_steps": 0}, "positive numbers, got every_n_steps=0"),
         ({"patience": 0}, "positive numbers, got .*patience=0"),
         ({"grace": -1}, "positive numbers, got .*grace=-1"),
         ({"num_samples": 5}, "num_samples=5 must be above 5"),
@@ -305,17 +305,17 @@ def test_other_games_are_refused_before_training(fit):
 def test_a_config_file_can_ask_for_it():
     parser = ArgumentParser()
     parser.add_argument("--callback", type=Callback)
-    asked = {"every_n_rounds": 100, "features": "digits", "stop": True, "limits": {"duplicates": 0.3}}
+    asked = {"every_n_steps": 100, "features": "digits", "stop": True, "limits": {"duplicates": 0.3}}
     config = parser.parse_object({"callback": {"class_path": "gan_modules.callbacks.Diagnose", "init_args": asked}})
     callback = parser.instantiate(parser.parse_string(parser.dump(config))).callback
-    assert (callback.every_n_rounds, callback.features, callback.stop) == (100, "digits", True)
+    assert (callback.every_n_steps, callback.features, callback.stop) == (100, "digits", True)
     assert callback.limits == Limits(duplicates=0.3)
 
 
 def test_a_feature_network_may_look_instead_of_pixels(fit, tmp_path):
     torch.manual_seed(0)
     model = VanillaGAN(**DIGITS, hidden_dim=16)
-    fit(model, Diagnose(every_n_rounds=2, num_samples=64, features="digits"), max_steps=2)
+    fit(model, Diagnose(every_n_steps=2, num_samples=64, features="digits"), max_steps=2)
     from gan_modules.metrics import DigitFeatures
 
     samples = model.sample(64, z=torch.randn(64, 8, generator=torch.Generator().manual_seed(0)))
@@ -339,7 +339,7 @@ model = VanillaGAN(image_shape=(1, 16, 16), latent_dim=8, hidden_dim=64, lr_g=0.
 trainer = Trainer(
     accelerator="cpu", devices=2, strategy="ddp", max_steps=200, max_epochs=-1, default_root_dir=sys.argv[1],
     logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
-    val_check_interval=10, callbacks=Diagnose(every_n_rounds=20, num_samples=100, grace=40, stop=True),
+    val_check_interval=10, callbacks=Diagnose(every_n_steps=20, num_samples=100, grace=40, stop=True),
 )
 trainer.fit(model, DigitsDataModule(batch_size=32))
 sys.stdout.write(f"ended {trainer.global_rank} {trainer.global_step}\\n")  # at once, between the other's lines

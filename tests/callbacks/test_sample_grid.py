@@ -60,7 +60,7 @@ def enlarged_bytes(images):
 def test_pictures_are_the_samples_before_during_and_after_training(tmp_path):
     model = vanilla(n_critic=3)  # three batches a round: still one picture for each two rounds
     untrained = model.sample(10, seed=7)
-    fit(tmp_path, model, SampleGrid(num_samples=10, every_n_rounds=2, seed=7))
+    fit(tmp_path, model, SampleGrid(num_samples=10, every_n_steps=2, seed=7))
     folder = tmp_path / "samples"
     assert names(folder) == [f"round_{n:08d}.png" for n in (0, 2, 4, 5)]
     for images, name in ((untrained, "round_00000000.png"), (model.sample(10, seed=7), "round_00000005.png")):
@@ -117,7 +117,7 @@ def test_points_are_dots_at_their_places_over_the_reals(tmp_path):
 def test_training_is_the_same_bit_for_bit(tmp_path):
     """With BatchNorm, whose statistics a careless look at the samples would move."""
     weights = []
-    for callback in (None, SampleGrid(num_samples=4, every_n_rounds=1)):
+    for callback in (None, SampleGrid(num_samples=4, every_n_steps=1)):
         torch.manual_seed(0)
         model = DCGAN(image_shape=(1, 16, 16), latent_dim=8, base_channels=8)
         fit(tmp_path, model, callback)
@@ -138,7 +138,7 @@ def test_tensorboard_shows_each_picture_once(tmp_path, length, every, rounds):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     logger = TensorBoardLogger(tmp_path)
-    callback = SampleGrid(num_samples=4, every_n_rounds=every)
+    callback = SampleGrid(num_samples=4, every_n_steps=every)
     fit(tmp_path, vanilla(n_critic=2), callback, logger=logger, **length)  # two batches a round
     events = EventAccumulator(logger.log_dir, size_guidance={"images": 0})
     events.Reload()
@@ -166,7 +166,7 @@ def test_wandb_offline_holds_the_pictures(tmp_path, monkeypatch):
     assert sum(torch.equal(pixels(path), last) for path in kept) == 1
 
 
-@pytest.mark.parametrize("arguments", [{"every_n_rounds": 0}, {"num_samples": 0}])
+@pytest.mark.parametrize("arguments", [{"every_n_steps": 0}, {"num_samples": 0}])
 def test_numbers_must_be_positive(arguments):
     with pytest.raises(GANError, match="SampleGrid needs positive numbers"):
         SampleGrid(**arguments)

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from gan_modules import CycleGAN, GANError, Pix2Pix, VanillaGAN
 from gan_modules.callbacks import FID, PairScores, SampleGrid, TranslationFID, TranslationGrid
-from gan_modules.callbacks.pictures import to_uint8
+from gan_modules.visuals.pictures import to_uint8
 
 TINY = {"base_channels": 2, "discriminator_channels": 2, "patch_layers": 1}
 

@@ -309,7 +309,7 @@ def test_mistakes_with_classes(complaint):
         (["fti"], "There is no command 'fti', did you mean 'fit'?; see gan-modules --help."),
         (["smaple"], "There is no command 'smaple', did you mean 'sample'?; see gan-modules --help."),
         (["--fit"], "There is no command '--fit', did you mean 'fit'?; see gan-modules --help."),
-        (["paint"], "There is no command 'paint'; see gan-modules --help."),
+        (["generate_batches"], "There is no command 'generate_batches'; see gan-modules --help."),
         (["fit"], "the following arguments are required: "),
         (["fit", "--model=DCGAN"], "the following arguments are required: "),
     ],

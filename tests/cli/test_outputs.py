@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from gan_modules.base import GANError
 from gan_modules.commands.outputs import check_file, check_folder
+from gan_modules.errors import GANError
 
 NEVER_READ = "--ckpt_path=not_even_there.ckpt"  # a later look at the place would complain of this first
 NO_FOLDER = "'notes.txt' is no folder, so nothing can be written to it: pass another --out."

@@ -13,8 +13,8 @@ from lightning.pytorch import Trainer
 from PIL import Image
 
 from gan_modules import CGAN, GAN
-from gan_modules.callbacks.pictures import to_uint8
 from gan_modules.cli import main
+from gan_modules.visuals.pictures import to_uint8
 
 CONFIGS = [
     path

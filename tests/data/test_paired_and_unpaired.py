@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-import datamodules.authors_sets as authors_sets
+import datamodules.published_datasets as published_datasets
 from datamodules import DataError, PairedImagesDataModule, UnpairedImagesDataModule
 
 
@@ -255,7 +255,7 @@ def server(monkeypatch):
 
     running = HTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=running.serve_forever, daemon=True).start()
-    monkeypatch.setattr(authors_sets, "SERVER", f"http://127.0.0.1:{running.server_port}")
+    monkeypatch.setattr(published_datasets, "SERVER", f"http://127.0.0.1:{running.server_port}")
     yield held
     running.shutdown()
     running.server_close()
@@ -265,7 +265,7 @@ def test_named_sets_are_fetched_once_and_used_afterwards(server, tmp_path, monke
     body = packed("tar", ["facades/train/1.png", "facades/train/2.png", "facades/val/1.png", "facades/test/1.png"])
     server["/pix2pix/datasets/facades.tar.gz"] = (body, len(body))
     monkeypatch.setitem(
-        authors_sets.PAIRED_SETS, "facades", authors_sets.PAIRED_SETS["facades"]._replace(size=len(body))
+        published_datasets.PAIRED_SETS, "facades", published_datasets.PAIRED_SETS["facades"]._replace(size=len(body))
     )
     data = PairedImagesDataModule(str(tmp_path), dataset="facades", image_size=16, num_workers=0)
     data.prepare_data()
@@ -274,8 +274,8 @@ def test_named_sets_are_fetched_once_and_used_afterwards(server, tmp_path, monke
     data.prepare_data()  # nothing is asked of the server any more
     body = packed("zip", [f"horse2zebra/{part}/1.png" for part in ("trainA", "trainB", "testA", "testB")])
     server["/cyclegan/datasets/horse2zebra.zip"] = (body, len(body))
-    set_ = authors_sets.UNPAIRED_SETS["horse2zebra"]._replace(size=len(body))
-    monkeypatch.setitem(authors_sets.UNPAIRED_SETS, "horse2zebra", set_)
+    set_ = published_datasets.UNPAIRED_SETS["horse2zebra"]._replace(size=len(body))
+    monkeypatch.setitem(published_datasets.UNPAIRED_SETS, "horse2zebra", set_)
     data = UnpairedImagesDataModule(str(tmp_path), dataset="horse2zebra", image_size=16, num_workers=0)
     data.prepare_data()
     assert len(next(iter(data.train_dataloader()))[1]) == 1
@@ -303,6 +303,6 @@ def test_a_set_that_comes_wrong_leaves_nothing(server, tmp_path):
 
 
 def test_a_server_that_cannot_be_reached(tmp_path, monkeypatch):
-    monkeypatch.setattr(authors_sets, "SERVER", "http://127.0.0.1:9")
+    monkeypatch.setattr(published_datasets, "SERVER", "http://127.0.0.1:9")
     with pytest.raises(DataError, match=r"http://127\.0\.0\.1:9/cyclegan/datasets/maps\.zip could not be fetched"):
         UnpairedImagesDataModule(str(tmp_path), dataset="maps").prepare_data()

@@ -9,7 +9,7 @@ from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from gan_modules import CGAN, DCGAN, GAN, WGAN, WGANGP, GANError, VanillaGAN
-from gan_modules.base import LatentGAN, UnconditionalGAN
+from gan_modules.families.latent import LatentGAN, UnconditionalGAN
 
 SMALL = {"image_shape": (1, 4, 4), "latent_dim": 3, "hidden_dim": 8}
 POINTS = {"image_shape": (2,), "latent_dim": 2, "hidden_dim": 4}
@@ -247,7 +247,7 @@ def test_the_file_holds_plain_values_alone(saved):
     assert (
         checkpoint["gan_modules"].items()
         >= {
-            "class": "gan_modules.cgan.CGAN",
+            "class": "gan_modules.models.cgan.CGAN",
             "images_seen": 8,
             "images_averaged": 8,
             "turns_taken": 0,
@@ -270,7 +270,7 @@ def tampered(path, change):
         lambda c: c.update(gan_modules="x"),
         lambda c: c["gan_modules"].pop("class"),
         lambda c: c["gan_modules"].pop("images_seen"),
-        lambda c: c["gan_modules"].update({"class": "gan_modules.base.LatentGAN"}),
+        lambda c: c["gan_modules"].update({"class": "gan_modules.families.latent.LatentGAN"}),
         lambda c: c.update(hyper_parameters=[1]),
         lambda c: c.update(state_dict=[1]),
         lambda c: c["hyper_parameters"].update(unheard_of=1),

@@ -32,7 +32,7 @@ GAMES = {
         StyleGAN2,
         {**LATENT, **STYLES, "r1_interval": 2, "path_length_interval": 2, "ada_target": 0.6, "ada_images": 100},
     ),
-    "stylegan": (StyleGAN, {**LATENT, **STYLES, "first_size": 4, "level_images": 4, "fade_images": 8}),
+    "stylegan": (StyleGAN, {**LATENT, **STYLES, "first_size": 4, "lod_training_images": 4, "lod_transition_images": 8}),
     "cyclegan": (CycleGAN, {**SIDES, "generator": "resnet_1"}),
 }
 

@@ -8,7 +8,7 @@ from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from gan_modules import CGAN, DCGAN, WGANGP, GANError, VanillaGAN
-from gan_modules.engine.ledger import Move
+from gan_modules.engine.loss_log import Move
 
 SMALL = {"image_shape": (1, 4, 4), "latent_dim": 3, "hidden_dim": 8}
 

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 import gan_modules.metrics
-from gan_modules.base import GANError
+from gan_modules.errors import GANError
 from gan_modules.metrics import (
     CLIPFeatures,
     DigitFeatures,

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 import gan_modules.metrics
 from datamodules import DigitsDataModule
-from gan_modules.base import GANError
+from gan_modules.errors import GANError
 from gan_modules.metrics import Classifier, ClassifierFeatures, DigitFeatures
 
 BUNDLED = Path(gan_modules.metrics.__file__).with_name("digits.safetensors")

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from commands import ROOT, TINY_WGANGP, start
 
-from gan_modules.engine.checkpoints import read_checkpoint
+from gan_modules.engine.checkpoint import read_checkpoint
 
 LAST_THREADS = """
 import atexit, os, pathlib

@@ -18,7 +18,7 @@ from PIL import Image
 
 from datamodules import DataError, DigitsDataModule, ImageFolderDataModule
 from gan_modules import CGAN, WGANGP, GANError
-from gan_modules.engine.checkpoints import read_checkpoint
+from gan_modules.engine.checkpoint import read_checkpoint
 
 torch.set_num_threads(1)
 

@@ -10,7 +10,7 @@ import torch
 from commands import TINY_WGANGP, run_here, start
 
 from gan_modules import GAN
-from gan_modules.engine.checkpoints import read_checkpoint
+from gan_modules.engine.checkpoint import read_checkpoint
 
 ROUNDS = 30
 KILLED_AFTER = 15  # in the second epoch of 22 batches, or in the third of 11, begun in the middle of a round

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from datamodules import DigitsDataModule, ToyDataModule
 from gan_modules import CGAN, DCGAN, WGANGP, CycleGAN, Pix2Pix
-from gan_modules.engine.checkpoints import read_checkpoint
+from gan_modules.engine.checkpoint import read_checkpoint
 
 torch.set_num_threads(1)
 
@@ -136,7 +136,7 @@ def test_an_overflow_of_one_player_leaves_the_others_scale_alone(tmp_path):
     seen = []
 
     class Game(WGANGP):
-        def on_moved(self, name):
+        def after_update(self, name):
             seen.append((name, self._scalers.state_dict()[name]["scale"], weight.detach().clone()))
 
     game = Game(image_shape=(2,), hidden_dim=8, n_critic=1, clip_norm=1.0)

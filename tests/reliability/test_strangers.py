@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from datamodules import DigitsDataModule
 from gan_modules import CGAN, DCGAN, GAN, WGAN, GANError
-from gan_modules.engine.checkpoints import read_checkpoint
+from gan_modules.engine.checkpoint import read_checkpoint
 
 torch.set_num_threads(1)
 

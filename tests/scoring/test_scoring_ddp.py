@@ -14,7 +14,7 @@ import torch
 from torch import distributed
 from datamodules import DigitsDataModule
 from gan_modules import CGAN
-from gan_modules.scoring import Examiner
+from gan_modules.scoring import Evaluator
 from gan_modules.scoring.cache import FeatureCache
 from gan_modules.scoring.catalogue import build_metrics
 from gan_modules.metrics import DigitFeatures
@@ -29,7 +29,7 @@ model = CGAN(image_shape=(1, 16, 16), latent_dim=8, hidden_dim=32)
 with torch.no_grad():
     model.generator_ema.embedding.weight.mul_(20)
 names = ["fid", "kid", "is", "mifid", "prdc", "duplicates", "diversity", "ppl"]
-examiner = Examiner(
+examiner = Evaluator(
     build_metrics(names, DigitFeatures()), num_classes=10, cache=FeatureCache(folder), batch_size=20
 )
 images, labels = DigitsDataModule().splits[1].tensors

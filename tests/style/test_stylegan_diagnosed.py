@@ -32,7 +32,7 @@ def diagnosed(tmp_path, as_loader, noise_batches):
         images = [spread * images for (images,) in noise_batches(rounds + 5, (1, 16, 16))]
         loaders = [as_loader([(part,) for part in parts]) for parts in (images[5:], images[:5])]
         quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
-        doctor = Diagnose(every_n_rounds=5, num_samples=30, grace=0, patience=1)
+        doctor = Diagnose(every_n_steps=5, num_samples=30, grace=0, patience=1)
         trainer = Trainer(
             accelerator="cpu",
             max_steps=rounds,
@@ -50,7 +50,7 @@ def diagnosed(tmp_path, as_loader, noise_batches):
 
 @pytest.mark.parametrize(("level", "growth"), [(2, (60, 60)), (1.5, (12, 24)), (1, (0, 24)), (0, (0, 1))])
 def test_figures_are_those_at_the_level(level, growth, diagnosed):
-    model, real, held_out, checks = diagnosed(5, level_images=growth[0], fade_images=growth[1])
+    model, real, held_out, checks = diagnosed(5, lod_training_images=growth[0], lod_transition_images=growth[1])
     assert model.generator.level == level
     coarse = {2: (4, 4), 1.5: (4, 2), 1: (2, 2), 0: (1, 1)}[level]
     real, held_out = (sum(blocks(images, size) for size in coarse) / 2 for images in (real, held_out))
@@ -75,7 +75,7 @@ def test_figures_are_those_at_the_level(level, growth, diagnosed):
 
 def test_nothing_is_forgotten_while_the_networks_grow(diagnosed):
     """Samples in the midst of widely spread reals are near to all of them, at each size."""
-    _, _, _, checks = diagnosed(20, spread=100.0, level_images=12, fade_images=24)
+    _, _, _, checks = diagnosed(20, spread=100.0, lod_training_images=12, lod_transition_images=24)
     assert [check["round"] for check in checks] == [5, 10, 15, 20]
     assert [check["coverage"] for check in checks] == [1, 1, 1, 1]
     assert [check["best_coverage"] for check in checks] == [0, 0, 1, 1]  # the full size is reached in round 13

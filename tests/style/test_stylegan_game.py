@@ -42,7 +42,7 @@ def test_growth_at_1024_is_the_published_schedule():
 
 def test_networks_grow_with_the_images_seen(play, noise_batches):
     levels = Levels()
-    model = StyleGAN(**SMALL, level_images=12, fade_images=24)
+    model = StyleGAN(**SMALL, lod_training_images=12, lod_transition_images=24)
     assert model.generator.level == 2
     play(model, noise_batches(14, (1, 32, 32)), levels, max_steps=14)  # of 6 images
     exact = [2, 2, 2, 1.75, 1.5, 1.25, 1, 1, 1, 0.75, 0.5, 0.25, 0, 0]
@@ -59,7 +59,7 @@ def test_moments_are_forgotten_when_layers_come_and_go(play, noise_batches):
                 (count,) = {state["step"].item() for state in optimizer.state.values() if state}
             steps.append((count, sum(bool(state) for state in trainer.optimizers[0].state.values())))
 
-    model = StyleGAN(**SMALL, level_images=12, fade_images=24)
+    model = StyleGAN(**SMALL, lod_training_images=12, lod_transition_images=24)
     play(model, noise_batches(13, (1, 32, 32)), Notes(), max_steps=13)
     counts = [count for count, _ in steps]
     assert counts == [1, 2, 3, 1, 2, 3, 1, 2, 3, 1, 2, 3, 1]
@@ -82,8 +82,8 @@ def test_learning_rates_rise_with_the_size(play, noise_batches):
         mapping_layers=2,
         channel_max=2,
         first_size=64,
-        level_images=4,
-        fade_images=4,
+        lod_training_images=4,
+        lod_transition_images=4,
     )
     play(model, noise_batches(4, (1, 128, 128), size=2), Rates(), max_steps=4)
     assert seen == [pytest.approx([rate, rate]) for rate in (1e-3, 1e-3, 1e-3, 1.5e-3)]
@@ -98,7 +98,7 @@ def pixelated(images, squares):
 def test_trainer_plays_the_game_written_by_hand(play, noise_batches):
     """At 8×8, half-way to 16×16, and there: reals faded too, R1 in every round, latents drawn anew for each move."""
     model = StyleGAN(
-        **SMALL, level_images=12, fade_images=12, lr_g=0.01, lr_d=0.02, betas=(0.3, 0.9), r1_weight=8.0
+        **SMALL, lod_training_images=12, lod_transition_images=12, lr_g=0.01, lr_d=0.02, betas=(0.3, 0.9), r1_weight=8.0
     ).double()
     with torch.no_grad():  # else the first maps are constant, and their gradients nothing but rounding errors
         model.generator.const.normal_()
@@ -154,7 +154,7 @@ def test_trainer_plays_the_game_written_by_hand(play, noise_batches):
 @pytest.mark.parametrize("first", [2, 4, 6])
 def test_a_continued_run_ends_in_the_same_bits(first, fit_digits, tmp_path, bits):
     """Stopped before a fade, within it, and right at its end."""
-    options = {"num_classes": 10, "level_images": 12, "fade_images": 24}
+    options = {"num_classes": 10, "lod_training_images": 12, "lod_transition_images": 24}
 
     def start():
         torch.manual_seed(1)
@@ -170,7 +170,7 @@ def test_a_continued_run_ends_in_the_same_bits(first, fit_digits, tmp_path, bits
 
 
 def test_files_keep_the_level(play, noise_batches, tmp_path):
-    model = StyleGAN(**SMALL, level_images=12, fade_images=24)
+    model = StyleGAN(**SMALL, lod_training_images=12, lod_transition_images=24)
     trainer = play(model, noise_batches(5, (1, 32, 32)), max_steps=5)
     trainer.save_checkpoint(tmp_path / "last.ckpt")
     model.save_pretrained(tmp_path)
@@ -189,13 +189,19 @@ def test_sample_has_the_full_size_from_the_first_round():
 
 
 def test_the_level_is_logged(play, noise_batches):
-    model = StyleGAN(**SMALL, level_images=0, fade_images=24)
+    model = StyleGAN(**SMALL, lod_training_images=0, lod_transition_images=24)
     play(model, noise_batches(2, (1, 32, 32)), max_steps=2)
     assert model.measured() == {"level": 1.5}
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"first_size": 64}, {"first_size": 12}, {"level_images": -1}, {"level_images": 0, "fade_images": 0}]
+    "wrong",
+    [
+        {"first_size": 64},
+        {"first_size": 12},
+        {"lod_training_images": -1},
+        {"lod_training_images": 0, "lod_transition_images": 0},
+    ],
 )
 def test_senseless_growth_is_refused(wrong):
     with pytest.raises(GANError, match=next(iter(wrong))):

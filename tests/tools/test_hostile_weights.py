@@ -4,7 +4,7 @@ import pickle
 import pytest
 import torch
 
-from gan_modules.base import GANError
+from gan_modules.errors import GANError
 from gan_modules.tools.distances import LPIPS, VGG_FILE
 
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from gan_modules import GANError
-from gan_modules.callbacks.pictures import to_uint8
 from gan_modules.tools import draw, mix
+from gan_modules.visuals.pictures import to_uint8
 
 
 @pytest.mark.parametrize("styles", [[0, 1], [2, 5], [4]])

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from gan_modules.engine.pool import ImagePool
+from gan_modules.techniques.replay import ImagePool
 
 
 def numbered(*numbers):

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from datamodules import DigitsDataModule, PairedImagesDataModule, UnpairedImagesDataModule
 from gan_modules import CycleGAN, GANError, Pix2Pix
-from gan_modules.engine.pool import ImagePool
+from gan_modules.techniques.replay import ImagePool
 
 TINY = {"base_channels": 2, "discriminator_channels": 2, "patch_layers": 1}
 

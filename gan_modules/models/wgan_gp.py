@@ -22,7 +22,9 @@ from typing import Unpack
 
 from torch import Tensor, nn
 
-from gan_modules.base import GameOptions, GANError, Terms, UnconditionalGAN, adam
+from gan_modules.engine.players import GameOptions, Losses, adam
+from gan_modules.errors import GANError
+from gan_modules.families.latent import UnconditionalGAN
 from gan_modules.functional import losses, regularizers
 from gan_modules.networks import MLPDiscriminator, MLPGenerator, ResNetDiscriminator, ResNetGenerator
 
@@ -41,7 +43,7 @@ class WGANGP(UnconditionalGAN):
         betas: Adam's decay rates.
         n_critic: Moves of the critic a round.
         decay_rounds: Rounds over which both learning rates fall to 0 in a straight line; `None` keeps them.
-        **options: See `gan_modules.base.GAN`.
+        **options: See `gan_modules.GAN`.
     """
 
     def __init__(
@@ -82,13 +84,13 @@ class WGANGP(UnconditionalGAN):
         self.save_hyperparameters()
         self.gp_weight = gp_weight
 
-    def discriminator_losses(self, real: Tensor, fake: Tensor) -> Terms:
+    def discriminator_losses(self, real: Tensor, fake: Tensor) -> Losses:
         """The estimated distance with its sign turned, and the penalty (Eq. 3)."""
         return {
             "critic": losses.wasserstein_d(self.discriminator(real), self.discriminator(fake)),
             "gradient_penalty": self.gp_weight * regularizers.gradient_penalty(self.discriminator, real, fake),
         }
 
-    def generator_losses(self, fake: Tensor) -> Terms:
+    def generator_losses(self, fake: Tensor) -> Losses:
         """The part of the distance that the generator can change."""
         return {"critic": losses.wasserstein_g(self.discriminator(fake))}

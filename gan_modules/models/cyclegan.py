@@ -22,12 +22,14 @@ from typing import ClassVar, Unpack, cast
 from torch import Tensor, nn
 from torch.nn.functional import l1_loss
 
-from gan_modules.base import BACK, Direction, GameOptions, GANError, Pair, Player, Terms, TranslationGAN, adam
-from gan_modules.engine.pool import ImagePool
+from gan_modules.engine.players import GameOptions, Losses, Player, adam
+from gan_modules.errors import GANError
+from gan_modules.families.translation import BACK, Direction, Pair, TranslationGAN
 from gan_modules.functional import losses
 from gan_modules.functional.precision import at_least_float32
 from gan_modules.networks import build_patchgan, build_translator
 from gan_modules.networks.norms import Norm
+from gan_modules.techniques.replay import ImagePool
 
 
 class CycleGAN(TranslationGAN):
@@ -55,7 +57,7 @@ class CycleGAN(TranslationGAN):
         betas: Adam's decay rates.
         epochs_constant: Epochs at the full learning rates.
         epochs_decay: Epochs in which they then fall to 0 in a straight line; `None` keeps them up.
-        **options: See `gan_modules.base.GAN`; there is no moving average unless asked for.
+        **options: See `gan_modules.GAN`; there is no moving average unless asked for.
     """
 
     authors_files: ClassVar[dict[str, str]] = {
@@ -133,9 +135,9 @@ class CycleGAN(TranslationGAN):
         """One turn: the generators move first."""
         return [("generators", "discriminators")]
 
-    def deceive(self, pair: Pair) -> Terms:
+    def deceive(self, pair: Pair) -> Losses:
         """Be taken for real, lead back to the start (Eq. 2), and leave alone what is there already (Sec. 5.2)."""
-        terms: Terms = {}
+        terms: Losses = {}
         for direction, generator in self.translators().items():
             back = BACK[direction]
             real, other, fake = pair.images[direction], pair.images[back], self.fake(pair, direction)
@@ -148,9 +150,9 @@ class CycleGAN(TranslationGAN):
             pair.fakes[direction] = fake.detach()  # what the discriminator will see
         return terms
 
-    def judge(self, pair: Pair) -> Terms:
+    def judge(self, pair: Pair) -> Losses:
         """Tell real images from the pool's fakes, at half weight."""
-        terms: Terms = {}
+        terms: Losses = {}
         for direction, discriminator in self.discriminators.items():
             direction = cast(Direction, direction)
             fake = self.pools[direction].exchange(pair.fakes[direction])

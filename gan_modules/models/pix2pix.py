@@ -25,7 +25,9 @@ import torch
 from torch import nn
 from torch.nn.functional import l1_loss
 
-from gan_modules.base import Direction, GameOptions, GANError, Pair, Player, Terms, TranslationGAN, adam
+from gan_modules.engine.players import GameOptions, Losses, Player, adam
+from gan_modules.errors import GANError
+from gan_modules.families.translation import Direction, Pair, TranslationGAN
 from gan_modules.functional import losses
 from gan_modules.functional.precision import at_least_float32
 from gan_modules.networks import build_patchgan, build_translator
@@ -51,7 +53,7 @@ class Pix2Pix(TranslationGAN):
         betas: Adam's decay rates.
         epochs_constant: Epochs at the full learning rates.
         epochs_decay: Epochs in which they then fall to 0 in a straight line; `None` keeps them up.
-        **options: See `gan_modules.base.GAN`; there is no moving average unless asked for.
+        **options: See `gan_modules.GAN`; there is no moving average unless asked for.
     """
 
     authors_files: ClassVar[dict[str, str]] = {"G": "generator", "D": "discriminator"}
@@ -109,14 +111,14 @@ class Pix2Pix(TranslationGAN):
         """One turn: the discriminator moves first."""
         return [("discriminator", "generator")]
 
-    def judge(self, pair: Pair) -> Terms:
+    def judge(self, pair: Pair) -> Losses:
         """Tell pairs with the truth from pairs with a fake, at half weight, since the generator learns slower."""
         source, truth = pair.images.values()
         fake = self.discriminator(torch.cat([source, self.fake(pair, "AtoB").detach()], dim=1))
         real = self.discriminator(torch.cat([source, truth], dim=1))
         return {"minimax": 0.5 * losses.minimax_d(real, fake)}
 
-    def deceive(self, pair: Pair) -> Terms:
+    def deceive(self, pair: Pair) -> Losses:
         """Be taken for the truth, and be near it."""
         source, truth = pair.images.values()
         fake = self.fake(pair, "AtoB")

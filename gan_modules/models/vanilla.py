@@ -19,7 +19,8 @@ from typing import Unpack
 
 from torch import Tensor
 
-from gan_modules.base import GameOptions, Terms, UnconditionalGAN, adam
+from gan_modules.engine.players import GameOptions, Losses, adam
+from gan_modules.families.latent import UnconditionalGAN
 from gan_modules.functional import losses
 from gan_modules.networks import MLPDiscriminator, MLPGenerator
 
@@ -37,7 +38,7 @@ class VanillaGAN(UnconditionalGAN):
         lr_d: Learning rate of the discriminator.
         betas: Adam's decay rates.
         n_critic: Moves of the discriminator a round (the paper's k).
-        **options: See `gan_modules.base.GAN`.
+        **options: See `gan_modules.GAN`.
     """
 
     def __init__(
@@ -65,11 +66,11 @@ class VanillaGAN(UnconditionalGAN):
         self.save_hyperparameters()
         self.saturating = saturating
 
-    def discriminator_losses(self, real: Tensor, fake: Tensor) -> Terms:
+    def discriminator_losses(self, real: Tensor, fake: Tensor) -> Losses:
         """Eq. 1, which the discriminator maximises, with its sign turned."""
         return {"minimax": losses.minimax_d(self.discriminator(real), self.discriminator(fake))}
 
-    def generator_losses(self, fake: Tensor) -> Terms:
+    def generator_losses(self, fake: Tensor) -> Losses:
         """Eq. 1 as it stands, or the non-saturating form of Sec. 3."""
         logits = self.discriminator(fake)
         return {"adversarial": losses.minimax_g(logits) if self.saturating else losses.non_saturating_g(logits)}

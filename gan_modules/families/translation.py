@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from gan_modules.engine.game import GAN
-from gan_modules.engine.players import GameOptions, GANError
+from gan_modules.engine.players import GameOptions
 from gan_modules.engine.seeds import check_seed
-from gan_modules.functional.compiling import eagerly
+from gan_modules.errors import GANError
+from gan_modules.functional.compiling import force_eager
 from gan_modules.interop.cyclegan import read_game, write_cyclegan_net
 
 TRANSLATE_CHUNK = 8  # images that `translate` makes at a time; its networks work at the images' full size
@@ -163,7 +164,7 @@ class TranslationGAN(GAN, ABC):
         network.train(stochastic)
         devices = [self.device] if self.device.type == "cuda" else []
         try:
-            with torch.random.fork_rng(devices, enabled=stochastic and seed is not None), eagerly():
+            with torch.random.fork_rng(devices, enabled=stochastic and seed is not None), force_eager():
                 if stochastic and seed is not None:
                     torch.manual_seed(check_seed(seed))
                 parts = torch.split(images, 1 if stochastic else TRANSLATE_CHUNK)

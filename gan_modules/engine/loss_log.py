@@ -9,17 +9,18 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from gan_modules.engine.players import GANError, Terms
+from gan_modules.engine.players import Losses
+from gan_modules.errors import GANError
 
 MOST_UNCHECKED = 1000  # moves
 
 
-def weighted(terms: Terms, share: float) -> Terms:
+def weighted(terms: Losses, share: float) -> Losses:
     """The terms of a part of a batch, by its share of the whole."""
     return terms if share == 1 else {term: value * share for term, value in terms.items()}
 
 
-def added(total: Terms, terms: Terms) -> Terms:
+def added(total: Losses, terms: Losses) -> Losses:
     """The sum of detached terms and further ones, which are detached."""
     detached = {term: value.detach() for term, value in terms.items()}
     return {term: total[term] + value for term, value in detached.items()} if total else detached
@@ -30,7 +31,7 @@ class Move(NamedTuple):
 
     round: int
     name: str
-    terms: Terms
+    terms: Losses
 
     @property
     def player(self) -> str:
@@ -38,7 +39,7 @@ class Move(NamedTuple):
         return self.name.partition("/")[0]
 
 
-class Ledger:
+class LossLog:
     """The last moves played and the check that their losses are finite."""
 
     def __init__(self) -> None:

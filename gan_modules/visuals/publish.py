@@ -8,7 +8,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from torch import Tensor
 
-from gan_modules.callbacks.pictures import as_image
+from gan_modules.visuals.pictures import as_image
 
 
 def publish(trainer: Trainer, picture: Tensor, title: str = "samples", file: str = "") -> None:

@@ -19,7 +19,8 @@ from typing import Unpack
 
 from torch import Tensor
 
-from gan_modules.base import GameOptions, Terms, UnconditionalGAN, adam
+from gan_modules.engine.players import GameOptions, Losses, adam
+from gan_modules.families.latent import UnconditionalGAN
 from gan_modules.functional import losses
 from gan_modules.networks import DCGANDiscriminator, DCGANGenerator
 
@@ -35,7 +36,7 @@ class DCGAN(UnconditionalGAN):
         lr_d: Learning rate of the discriminator.
         betas: Adam's decay rates.
         n_critic: Moves of the discriminator a round.
-        **options: See `gan_modules.base.GAN`.
+        **options: See `gan_modules.GAN`.
     """
 
     def __init__(
@@ -61,10 +62,10 @@ class DCGAN(UnconditionalGAN):
         )
         self.save_hyperparameters()
 
-    def discriminator_losses(self, real: Tensor, fake: Tensor) -> Terms:
+    def discriminator_losses(self, real: Tensor, fake: Tensor) -> Losses:
         """Tell reals from fakes (arXiv:1406.2661, Eq. 1)."""
         return {"minimax": losses.minimax_d(self.discriminator(real), self.discriminator(fake))}
 
-    def generator_losses(self, fake: Tensor) -> Terms:
+    def generator_losses(self, fake: Tensor) -> Losses:
         """Be taken for real: -log D(G(z))."""
         return {"adversarial": losses.non_saturating_g(self.discriminator(fake))}

@@ -16,7 +16,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
 import gan_modules
-from gan_modules.engine.players import GANError
+from gan_modules.errors import GANError
 
 KEY = "gan_modules"  # where a checkpoint says which class made it and how far its game had come
 

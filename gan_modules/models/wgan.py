@@ -22,7 +22,9 @@ from typing import Unpack
 import torch
 from torch import Tensor, nn
 
-from gan_modules.base import GameOptions, GANError, Terms, UnconditionalGAN
+from gan_modules.engine.players import GameOptions, Losses
+from gan_modules.errors import GANError
+from gan_modules.families.latent import UnconditionalGAN
 from gan_modules.functional import losses
 from gan_modules.networks import DCGANDiscriminator, DCGANGenerator, MLPDiscriminator, MLPGenerator
 
@@ -44,7 +46,7 @@ class WGAN(UnconditionalGAN):
         n_critic: Moves of the critic a round.
         warmup_rounds: Rounds at the start in which the critic moves 100 times, as it then does every 500th round; 0
             for never.
-        **options: See `gan_modules.base.GAN`.
+        **options: See `gan_modules.GAN`.
     """
 
     def __init__(
@@ -91,17 +93,17 @@ class WGAN(UnconditionalGAN):
         ahead = self.warmup_rounds and (round < self.warmup_rounds or round % WARMUP_EVERY == 0)
         return WARMUP_MOVES if ahead else self.n_critic
 
-    def discriminator_losses(self, real: Tensor, fake: Tensor) -> Terms:
+    def discriminator_losses(self, real: Tensor, fake: Tensor) -> Losses:
         """The estimated distance with its sign turned (Eq. 2)."""
         return {"critic": losses.wasserstein_d(self.discriminator(real), self.discriminator(fake))}
 
     @torch.no_grad()
-    def on_moved(self, name: str) -> None:
+    def after_update(self, name: str) -> None:
         """Clip the critic's weights (Algorithm 1, line 7)."""
         if name == "discriminator":
             for parameter in self.discriminator.parameters():
                 parameter.clamp_(-self.clip, self.clip)
 
-    def generator_losses(self, fake: Tensor) -> Terms:
+    def generator_losses(self, fake: Tensor) -> Losses:
         """The part of the distance that the generator can change (Theorem 3)."""
         return {"critic": losses.wasserstein_g(self.discriminator(fake))}

@@ -22,7 +22,9 @@ from typing import Unpack
 
 from torch import Tensor
 
-from gan_modules.base import ConditionalGAN, GameOptions, GANError, Terms, adam
+from gan_modules.engine.players import GameOptions, Losses, adam
+from gan_modules.errors import GANError
+from gan_modules.families.latent import ConditionalGAN
 from gan_modules.functional import losses
 from gan_modules.networks import MLPDiscriminator, MLPGenerator
 
@@ -39,7 +41,7 @@ class CGAN(ConditionalGAN):
         lr_d: Learning rate of the discriminator.
         betas: Adam's decay rates.
         n_critic: Moves of the discriminator a round.
-        **options: See `gan_modules.base.GAN`.
+        **options: See `gan_modules.GAN`.
     """
 
     def __init__(
@@ -69,10 +71,10 @@ class CGAN(ConditionalGAN):
         )
         self.save_hyperparameters()
 
-    def discriminator_losses(self, real: Tensor, fake: Tensor, labels: Tensor) -> Terms:
+    def discriminator_losses(self, real: Tensor, fake: Tensor, labels: Tensor) -> Losses:
         """Eq. 2, which the discriminator maximises, with its sign turned."""
         return {"minimax": losses.minimax_d(self.discriminator(real, labels), self.discriminator(fake, labels))}
 
-    def generator_losses(self, fake: Tensor, labels: Tensor) -> Terms:
+    def generator_losses(self, fake: Tensor, labels: Tensor) -> Losses:
         """Be taken for a real image of that class: -log D(G(z|y)|y)."""
         return {"adversarial": losses.non_saturating_g(self.discriminator(fake, labels))}

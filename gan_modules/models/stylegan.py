@@ -26,7 +26,10 @@ from typing import Unpack
 from torch import Tensor
 from torch.nn import functional as F
 
-from gan_modules.base import Deal, GameOptions, GANError, StyleBasedGAN, Terms, adam
+from gan_modules.engine.players import GameOptions, Losses, adam
+from gan_modules.errors import GANError
+from gan_modules.families.latent import Deal
+from gan_modules.families.style import StyleBasedGAN
 from gan_modules.functional import losses, regularizers
 from gan_modules.networks import StyleGANDiscriminator, StyleGANGenerator
 
@@ -46,15 +49,15 @@ class StyleGAN(StyleBasedGAN):
         channel_base: Channels times image size, where that is below `channel_max`.
         channel_max: Most channels of a layer.
         first_size: Height and width at which the training begins.
-        level_images: Images seen at one size before the next is faded in.
-        fade_images: Images over which it is.
+        lod_training_images: Images seen at one size before the next is faded in.
+        lod_transition_images: Images over which it is.
         r1_weight: Weight of R1 (γ).
         style_mixing: Share of the batches with mixed styles.
         truncation_cutoff: Layers, from the coarsest, that `sample`'s truncation reaches.
         lr_g: Learning rate of the generator below 128×128; above, it is up to three times as high.
         lr_d: Learning rate of the discriminator, likewise.
         betas: Adam's decay rates.
-        **options: See `gan_modules.base.GAN`.
+        **options: See `gan_modules.GAN`.
     """
 
     generator: StyleGANGenerator
@@ -72,8 +75,8 @@ class StyleGAN(StyleBasedGAN):
         channel_base: int = 16384,
         channel_max: int = 512,
         first_size: int = 8,
-        level_images: int = 600_000,
-        fade_images: int = 600_000,
+        lod_training_images: int = 600_000,
+        lod_transition_images: int = 600_000,
         r1_weight: float = 10.0,
         style_mixing: float = 0.9,
         truncation_cutoff: int | None = 8,
@@ -101,19 +104,25 @@ class StyleGAN(StyleBasedGAN):
         self.size = self.image_shape[-1]
         if first_size not in [4 << index for index in range(self.size.bit_length() - 2)]:
             raise GANError(f"first_size={first_size} must be a power of two from 4 to the images' {self.size}.")
-        if level_images < 0 or fade_images < 0 or level_images + fade_images == 0:
-            raise GANError(f"{level_images=} and {fade_images=} must be numbers of images, and not both 0.")
+        if lod_training_images < 0 or lod_transition_images < 0 or lod_training_images + lod_transition_images == 0:
+            raise GANError(
+                f"{lod_training_images=} and {lod_transition_images=} must be numbers of images, and not both 0."
+            )
         self.first_size = first_size
-        self.level_images = level_images
-        self.fade_images = fade_images
+        self.lod_training_images = lod_training_images
+        self.lod_transition_images = lod_transition_images
         self.r1_weight = r1_weight
         self._set_level(self.level)
 
     @property
     def level(self) -> float:
         """Halvings below full size at which the networks work, after the images seen so far; see `Growing`."""
-        grown, images = divmod(self.images_seen, self.level_images + self.fade_images)
-        faded = max(images - self.level_images, 0) / self.fade_images if self.fade_images else 0.0
+        grown, images = divmod(self.images_seen, self.lod_training_images + self.lod_transition_images)
+        faded = (
+            max(images - self.lod_training_images, 0) / self.lod_transition_images
+            if self.lod_transition_images
+            else 0.0
+        )
         level = max(math.log2(self.size / self.first_size) - grown - faded, 0.0)
         return round(level * 4096) / 4096  # exact in float32, as files hold it
 
@@ -124,9 +133,9 @@ class StyleGAN(StyleBasedGAN):
     def deal(self, batch: Sequence[Tensor], movers: Sequence[str]) -> Sequence[tuple[Deal, float]]:
         """Reals as coarse as the images that the networks now make."""
         self._grow()
-        return super().deal([self.coarsen(batch[0]), *batch[1:]], movers)
+        return super().deal([self.match_lod(batch[0]), *batch[1:]], movers)
 
-    def coarsen(self, real: Tensor) -> Tensor:
+    def match_lod(self, real: Tensor) -> Tensor:
         """Images ``(N, C, H, W)`` at the networks' level, faded as the generator's are (arXiv:1710.10196, Fig. 2)."""
         whole, fade = int(self.generator.level), self.generator.level % 1
         fine = _pixelate(real, 1 << whole)
@@ -137,14 +146,14 @@ class StyleGAN(StyleBasedGAN):
         """Layers that work at the present level."""
         return 2 * self.generator.working()[0]
 
-    def discriminator_losses(self, real: Tensor, fake: Tensor, *labels: Tensor) -> Terms:
+    def discriminator_losses(self, real: Tensor, fake: Tensor, *labels: Tensor) -> Losses:
         """Tell reals from fakes, and be flat around the reals (R1, arXiv:1801.04406)."""
         return {
             "non_saturating": losses.minimax_d(self.discriminator(real, *labels), self.discriminator(fake, *labels)),
             "r1": self.r1_weight * regularizers.r1(self.discriminator, real, *labels),
         }
 
-    def generator_losses(self, fake: Tensor, *labels: Tensor) -> Terms:
+    def generator_losses(self, fake: Tensor, *labels: Tensor) -> Losses:
         """Be taken for real."""
         return {"adversarial": losses.non_saturating_g(self.discriminator(fake, *labels))}
 

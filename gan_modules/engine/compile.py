@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import nn
 
-from gan_modules.engine.players import Compile, GANError
+from gan_modules.engine.players import Compile
+from gan_modules.errors import GANError
 
 VERSIONS = 64  # of a class: each of its instances, moving and resting, for each size of image and batch
 COMPILERS = {"darwin": "clang++", "win32": "cl"}  # elsewhere g++

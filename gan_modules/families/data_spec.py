@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from gan_modules.engine.players import GANError
+from gan_modules.errors import GANError
 
 
-class Knowing(Protocol):
+class HasDataSpec(Protocol):
     """What knows its images: a model, or a datamodule."""
 
     image_shape: tuple[int, ...]
     num_classes: int
 
 
-def check_agreement(model: Knowing, data: Any) -> None:
+def check_data_spec(model: HasDataSpec, data: Any) -> None:
     """Compare a model with its data, as far as these say anything.
 
     Raises:

@@ -29,14 +29,17 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from gan_modules.base import Deal, GameOptions, GANError, Player, StyleBasedGAN, Terms, adam
-from gan_modules.engine.adaptive import AdaptiveAugmentation
-from gan_modules.engine.averages import RAMP_UP
+from gan_modules.engine.ema import RAMP_UP
+from gan_modules.engine.players import GameOptions, Losses, Player, adam
+from gan_modules.errors import GANError
+from gan_modules.families.latent import Deal
+from gan_modules.families.style import StyleBasedGAN
 from gan_modules.functional import losses, regularizers
 from gan_modules.functional.augment import augment_bgc
-from gan_modules.functional.compiling import eagerly
+from gan_modules.functional.compiling import force_eager
 from gan_modules.interop.nvidia import read_nvidia, to_nvidia_state_dict
 from gan_modules.networks import StyleGAN2Discriminator, StyleGAN2Generator
+from gan_modules.techniques.ada import AdaptiveAugmentation
 
 PATH_LENGTH_DECAY = 0.01  # of the running mean, a move
 ADA_INTERVAL = 4  # rounds between two adjustments
@@ -74,7 +77,7 @@ class StyleGAN2(StyleBasedGAN):
         lr_g: Learning rate of the generator, corrected for the moves on its regularizer as are `betas` (App. B).
         lr_d: Learning rate of the discriminator, likewise.
         betas: Adam's decay rates.
-        **options: See `gan_modules.base.GAN`.
+        **options: See `gan_modules.GAN`.
     """
 
     generator: StyleGAN2Generator
@@ -143,7 +146,7 @@ class StyleGAN2(StyleBasedGAN):
         """The generator and the discriminator, each with its regularizer."""
         return {
             "generator": Player(
-                self.generator, self._deceive, self._optimizer_g, further={"path_length": self.even_paths}
+                self.generator, self._deceive, self._optimizer_g, further={"path_length": self.path_length_losses}
             ),
             "discriminator": Player(self.discriminator, self._judge, self._optimizer_d, further={"r1": self.flatten}),
         }
@@ -168,14 +171,14 @@ class StyleGAN2(StyleBasedGAN):
         """What the discriminator says of images, augmented where they are."""
         return cast(Tensor, self.discriminator(images if self.augment is None else self.augment(images), *labels))
 
-    def generator_losses(self, fake: Tensor, *labels: Tensor) -> Terms:
+    def generator_losses(self, fake: Tensor, *labels: Tensor) -> Losses:
         """Be taken for real."""
         return {"adversarial": losses.non_saturating_g(self.logits(fake, *labels))}
 
-    def even_paths(self, deal: Deal) -> Terms:
+    def path_length_losses(self, deal: Deal) -> Losses:
         """Let steps of style be steps of image, of the same length everywhere (Eq. 4); on half a batch."""
         half = max(1, len(deal.real) // 2)
-        with torch.autocast(self.device.type, enabled=False), eagerly():
+        with torch.autocast(self.device.type, enabled=False), force_eager():
             styles = self.styles(half, tuple(labels[:half] for labels in deal.condition))
             lengths = regularizers.path_lengths(self.generator.synthesis(styles), styles)
         # The mean keeps its graph, as in the published code
@@ -184,14 +187,14 @@ class StyleGAN2(StyleBasedGAN):
         weight = self.path_length_weight * self.path_length_interval
         return {"path_length": weight * (lengths - mean).square().mean()}
 
-    def discriminator_losses(self, real: Tensor, fake: Tensor, *labels: Tensor) -> Terms:
+    def discriminator_losses(self, real: Tensor, fake: Tensor, *labels: Tensor) -> Losses:
         """Tell reals from fakes."""
         real_logits = self.logits(real, *labels)
         if self.augment is not None:
             self.augment.observe(real_logits, self._sum)
         return {"non_saturating": losses.minimax_d(real_logits, self.logits(fake, *labels))}
 
-    def flatten(self, deal: Deal) -> Terms:
+    def flatten(self, deal: Deal) -> Losses:
         """Be flat around the reals, through their augmentation (R1, arXiv:1801.04406)."""
         weight = self.r1_weight * self.r1_interval
         return {"r1": weight * regularizers.r1(self.logits, deal.real, *deal.condition)}

@@ -1,0 +1,1 @@
+"""Parts for any game, without Lightning."""
