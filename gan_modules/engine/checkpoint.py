@@ -109,7 +109,7 @@ def _is_ours(checkpoint: Any) -> bool:
     """Whether what a file holds has the form that a game gives its checkpoints."""
     if not isinstance(checkpoint, dict) or not isinstance(game := checkpoint.get(KEY), dict):
         return False
-    kinds = {"class": str, "images_seen": int, "images_averaged": int, "turns_taken": int}
+    kinds = {"class": str, "images_seen": int, "images_averaged": int, "batches_played": int}
     return (
         all(isinstance(game.get(name), kind) for name, kind in kinds.items())
         and isinstance(checkpoint.get("state_dict"), dict)

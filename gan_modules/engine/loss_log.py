@@ -1,4 +1,4 @@
-"""The losses of the moves played: kept on the device, looked at together, so that no step has to wait for them."""
+"""The losses of all updates: kept on the device and read together, so that no update has to wait for them."""
 
 from __future__ import annotations
 
@@ -12,96 +12,102 @@ from torch import Tensor
 from gan_modules.engine.players import Losses
 from gan_modules.errors import GANError
 
-MOST_UNCHECKED = 1000  # moves
+MOST_UNCHECKED = 1000  # records
 
 
 def weighted(terms: Losses, share: float) -> Losses:
-    """The terms of a part of a batch, by its share of the whole."""
+    """Return the terms of a part of a batch, weighted by its share of the whole."""
     return terms if share == 1 else {term: value * share for term, value in terms.items()}
 
 
 def added(total: Losses, terms: Losses) -> Losses:
-    """The sum of detached terms and further ones, which are detached."""
+    """Return the sum of terms so far and those of a further part, detached."""
     detached = {term: value.detach() for term, value in terms.items()}
     return {term: total[term] + value for term, value in detached.items()} if total else detached
 
 
-class Move(NamedTuple):
-    """One move's detached terms; its name is its player's, or ``player/objective``."""
+class LossRecord(NamedTuple):
+    """The detached terms of one update."""
 
-    round: int
-    name: str
+    step: int
+    player: str
+    phase: str  # its name; "" for the player's main phase
     terms: Losses
 
     @property
-    def player(self) -> str:
-        """Who moved."""
-        return self.name.partition("/")[0]
+    def key(self) -> str:
+        """The player, and the phase's name where it has one: ``discriminator/r1``."""
+        return f"{self.player}/{self.phase}" if self.phase else self.player
 
 
 class LossLog:
-    """The last moves played and the check that their losses are finite."""
+    """The newest losses, and the check that all losses are finite."""
 
     def __init__(self) -> None:
-        self._unchecked: list[Move] = []
-        self._latest: dict[str, Move] = {}
+        self._unchecked: list[LossRecord] = []
+        self._latest: dict[str, LossRecord] = {}
 
-    def enter(self, move: Move) -> None:
-        """Add a move's terms, without looking at them."""
-        self._unchecked.append(move)
-        self._latest[move.name] = move
+    def add(self, record: LossRecord) -> None:
+        """Add an update's terms without reading them."""
+        self._unchecked.append(record)
+        self._latest[record.key] = record
 
     @property
     def full(self) -> bool:
-        """Whether so many moves are unchecked that they should be looked at."""
+        """Whether so many records are unchecked that it is time to read them."""
         return len(self._unchecked) >= MOST_UNCHECKED
 
     def check(self, mean: Callable[[Tensor], Tensor] | None = None) -> None:
-        """Look at all moves since the last check.
+        """Read all records since the last check.
 
         Args:
-            mean: Of values over all processes, which then all raise together; without it each value is looked at by
-                itself, which is fastest on a CPU.
+            mean: Of values over all processes, which then all raise together; without it each value is read by itself,
+                which is fastest on a CPU.
 
         Raises:
-            GANError: If a term is not finite, naming the first such player, term and round.
+            GANError: If a term is not finite, naming the first such player, term and step.
         """
-        moves = [(move, term, value) for move in self._unchecked for term, value in move.terms.items()]
+        found = [(record, term, value) for record in self._unchecked for term, value in record.terms.items()]
         self._unchecked.clear()
-        if not moves:
+        if not found:
             return
-        found = [value for *_, value in moves]
-        values = mean(torch.stack(found)).tolist() if mean else [value.item() for value in found]
-        for (move, term, _), value in zip(moves, values, strict=True):
+        losses = [value for *_, value in found]
+        values = mean(torch.stack(losses)).tolist() if mean else [value.item() for value in losses]
+        for (record, term, _), value in zip(found, values, strict=True):
             if not math.isfinite(value):
                 raise GANError(
-                    f"The {move.player}'s loss term '{term}' became {value} in round {move.round}: training stopped, "
+                    f"The {record.player}'s loss term '{term}' became {value} in step {record.step}: training stopped, "
                     f"the last checkpoint is untouched; try a lower learning rate, clip_norm=1.0 or precision 32."
                 )
 
     def state_dict(self) -> dict[str, Any]:
-        """The newest move of each name, which may be logged after the run went on, as plain values."""
+        """Return the newest record of each phase, which may be logged after the run goes on, as plain values."""
         return {
-            name: (move.round, {term: value.item() for term, value in move.terms.items()})
-            for name, move in self._latest.items()
+            key: (
+                record.step,
+                record.player,
+                record.phase,
+                {term: value.item() for term, value in record.terms.items()},
+            )
+            for key, record in self._latest.items()
         }
 
     def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
-        """Take up those moves, on the device where further ones will be."""
-        for name, (round, values) in state.items():
+        """Restore those records, on the device where further ones will be."""
+        for key, (step, player, phase, values) in state.items():
             terms = {term: torch.tensor(value, device=device) for term, value in values.items()}
-            self._latest[name] = Move(round, name, terms)
+            self._latest[key] = LossRecord(step, player, phase, terms)
 
     def latest(self, mean: Callable[[Tensor], Tensor] = lambda values: values) -> dict[str, float]:
-        """Each player's newest terms and the main ones' sum, as ``player/term`` and ``player/loss``.
+        """Return each player's newest terms and their sum, as ``player/term`` and ``player/loss``.
 
         Args:
             mean: See `check`.
         """
         named: dict[str, Tensor] = {}
-        for move in self._latest.values():
-            if main := move.name == move.player:
-                named[f"{move.player}/loss"] = torch.stack(list(move.terms.values())).sum()
-            if len(move.terms) > 1 or not main:
-                named |= {f"{move.player}/{term}": value for term, value in move.terms.items()}
+        for record in self._latest.values():
+            if not record.phase:
+                named[f"{record.player}/loss"] = torch.stack(list(record.terms.values())).sum()
+            if len(record.terms) > 1 or record.phase:
+                named |= {f"{record.player}/{term}": value for term, value in record.terms.items()}
         return dict(zip(named, mean(torch.stack(list(named.values()))).tolist(), strict=True))  # one wait for all

@@ -1,23 +1,27 @@
-"""Who plays, and the words that every part of the engine shares."""
+"""Who trains what, in which order: the words that every part of the engine shares."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from fractions import Fraction
 from functools import partial
-from typing import Any, Literal, TypedDict
+from typing import Literal, TypedDict
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-Losses = dict[str, Tensor]  # one player's named, already weighted losses; the engine minimises their sum
+from gan_modules.engine.inputs import Inputs
+
+Losses = dict[str, Tensor]  # named, already weighted terms; the engine minimises their sum
+Objective = Callable[[Inputs], Losses]
 OptimizerFactory = Callable[[list[nn.Parameter]], Optimizer]
 Compile = bool | Literal["reduce-overhead"]
 
 
 class GameOptions(TypedDict, total=False):
-    """Arguments that every variant hands on to the engine; `gan_modules.GAN` says what they mean."""
+    """Arguments that every model hands on to the engine; `gan_modules.GAN` explains them."""
 
     ema_half_life: float
     accumulate: int
@@ -27,38 +31,101 @@ class GameOptions(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Player:
-    """One side of the game: what it moves, what it minimises, and how it steps.
+    """One side of the game: the parameters that it owns, and how they are updated.
 
-    Attributes:
-        network: The module whose parameters are this player's.
-        objective: From what a turn deals to the named terms of the loss.
+    Args:
+        modules: The networks whose parameters the player owns.
         optimizer: From the list of parameters to their optimizer.
-        schedule: From rounds played to the factor on the learning rate.
-        further: Other objectives by name, each minimised in moves of its own with the same optimizer: a regularizer
-            that is not due in every round. The move of the player "critic" on its "penalty" is "critic/penalty".
+        schedule: From the number of steps to the factor on the learning rate.
+        shares: Names of the players that own some of the same parameters. A parameter in two optimizers is refused
+            unless it is declared here.
     """
 
-    network: nn.Module
-    objective: Callable[[Any], Losses]
+    modules: tuple[nn.Module, ...]
     optimizer: OptimizerFactory
-    schedule: Callable[[int], float] | None = None
-    further: Mapping[str, Callable[[Any], Losses]] = field(default_factory=dict)
+    schedule: Callable[[int], float] | None
+    shares: Collection[str]
 
-    def objective_of(self, move: str) -> Callable[[Any], Losses]:
-        """What is minimised in the move of that name."""
-        _, _, further = move.partition("/")
-        return self.further[further] if further else self.objective
+    def __init__(
+        self,
+        modules: nn.Module | Iterable[nn.Module],
+        optimizer: OptimizerFactory,
+        schedule: Callable[[int], float] | None = None,
+        shares: Collection[str] = (),
+    ) -> None:
+        # a ModuleList is a module and an iterable: one module
+        fields = {
+            "modules": (modules,) if isinstance(modules, nn.Module) else tuple(modules),
+            "optimizer": optimizer,
+            "schedule": schedule,
+            "shares": shares,
+        }
+        for name, value in fields.items():
+            object.__setattr__(self, name, value)
+
+    def parameters(self) -> list[nn.Parameter]:
+        """Return the trainable parameters, each once."""
+        found = {id(p): p for module in self.modules for p in module.parameters() if p.requires_grad}
+        return list(found.values())
 
 
-def adam(lr: float, betas: tuple[float, float], every: int = 0) -> OptimizerFactory:
-    """Adam (arXiv:1412.6980), fused, still to be given its parameters.
+@dataclass(frozen=True)
+class Phase:
+    """One optimizer step of one player.
+
+    Attributes:
+        player: Whose parameters are updated; all others are frozen meanwhile.
+        objective: From `Inputs` to the named terms of the loss. Without any term there is no update.
+        every: Steps from one update to the next; above 1 for lazy regularization, for which the engine corrects Adam
+            (arXiv:1912.04958, App. B).
+        repeats: Batches of a step on which the phase is played, the last ones; or a function from the step to it.
+        simultaneous: Whether the gradient is computed before any of the neighbouring simultaneous phases updates.
+        fresh: Whether the phase gets latents and fakes of its own instead of those that the batch's phases share.
+        name: Names the phase in logs where a player has several: its terms are logged as ``player/term``, and only an
+            unnamed phase counts as the player's loss.
+    """
+
+    player: str
+    objective: Objective
+    every: int = 1
+    repeats: int | Callable[[int], int] = 1
+    simultaneous: bool = False
+    fresh: bool = False
+    name: str = ""
+
+    def batches(self, step: int) -> int:
+        """Return the number of batches of the given step on which the phase is played; 0 where it is not due."""
+        if step % self.every:
+            return 0
+        return self.repeats if isinstance(self.repeats, int) else self.repeats(step)
+
+
+def adam(lr: float, betas: tuple[float, float]) -> OptimizerFactory:
+    """Return Adam (arXiv:1412.6980), fused, still to be given its parameters.
 
     Args:
         lr: Learning rate.
         betas: Decay rates.
-        every: Rounds from one further move of the player to the next, whose steps both are then lowered for, so that
-            k + 1 steps go as far as k would (arXiv:1912.04958, App. B); 0 where there are none.
     """
-    share = every / (every + 1) if every else 1.0
-    beta1, beta2 = (float(beta) ** share for beta in betas)
-    return partial(torch.optim.Adam, lr=lr * share, betas=(beta1, beta2), fused=True)
+    beta1, beta2 = (float(beta) for beta in betas)
+    return partial(torch.optim.Adam, lr=lr, betas=(beta1, beta2), fused=True)
+
+
+def correct_for_lazy_phases(optimizer: Optimizer, intervals: Collection[int]) -> None:
+    """Lower Adam's rate and betas, so that the updates of a step and its share of lazy ones go as far as one would.
+
+    With one lazy phase every k steps the factor is c = k / (k + 1): λ' = c·λ, β' = β^c (arXiv:1912.04958, App. B).
+    Optimizers without betas add up gradients as they come and stay as they are.
+
+    Args:
+        optimizer: Of a player with phases of the given intervals.
+        intervals: Each phase's `every`. Without a phase of every step nothing is lazy.
+    """
+    if 1 not in intervals:
+        return
+    regular = sum(every == 1 for every in intervals)
+    factor = float(regular / sum(Fraction(1, every) for every in intervals))
+    for group in optimizer.param_groups:
+        if factor < 1 and "betas" in group:
+            group["lr"] *= factor
+            group["betas"] = tuple(beta**factor for beta in group["betas"])

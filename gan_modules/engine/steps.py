@@ -55,17 +55,13 @@ class Steps:
         else:
             self._game.manual_backward(loss)
 
-    def step(self, optimizer: LightningOptimizer, counted: bool) -> None:
-        """Let the optimizer step; `trainer.global_step` counts it if asked to."""
-        if counted:
-            optimizer._on_before_step()
+    def step(self, optimizer: LightningOptimizer) -> None:
+        """Let the optimizer step; `trainer.global_step` does not count it."""
         if self._direct:
             self._game.on_before_optimizer_step(optimizer.optimizer)
             optimizer.optimizer.step()
         else:
             self._game.trainer.strategy.optimizer_step(optimizer.optimizer, closure=_nothing)
-        if counted:
-            optimizer._on_after_step()
 
 
 def _nothing(*_: Any) -> None:

@@ -70,8 +70,9 @@ def check_data_spec(model: Any, data: Any) -> None:
             f"{ours} was built for {SHAPES[expected][0]}={model.sample_shape}, but {theirs} has {key}={tuple(shape)}: "
             f"pass {key} to a model that takes it, or choose other data."
         )
+    known = {*(key for key, _ in SHAPES.values()), "target_shape", "num_classes", *getattr(model, "hparams", ())}
     for key, value in spec.items():
-        built = getattr(model, key, None)
+        built = getattr(model, key, None) if key in known else None
         if built is None or _equal(built, value):
             continue
         if key == "num_classes":

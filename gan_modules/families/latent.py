@@ -1,151 +1,216 @@
-"""The families of games: what their players are dealt, and which two objectives a paper has to give.
-
-The engine that plays them, `GAN`, is in `gan_modules.engine.game`.
-"""
+"""The family of latent games: samples from noise, by one generator against one discriminator."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Unpack, cast
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import Any, ClassVar, Unpack, cast
 
 import torch
 from torch import Tensor, nn
 
 from gan_modules.engine.game import GAN
-from gan_modules.engine.players import GameOptions, Losses, OptimizerFactory, Player
+from gan_modules.engine.inputs import Inputs, cut
+from gan_modules.engine.players import GameOptions, Losses, OptimizerFactory, Phase, Player
 from gan_modules.engine.seeds import check_seed
 from gan_modules.errors import GANError
+from gan_modules.families.data_spec import SHAPES, check_data_spec, sample_kind
 from gan_modules.functional.compiling import force_eager
 
-SAMPLE_CHUNK = 64  # images that `sample` makes at a time, which bounds the memory of their making
+SAMPLE_CHUNK = 64  # samples that are made at a time, which bounds the memory of their making
 
 
-@dataclass
-class Deal:
-    """What a turn of a latent game is played with.
+class LatentOptions(GameOptions, total=False):
+    """Arguments that every latent model hands on to the family; `LatentGAN` and `gan_modules.GAN` explain them."""
 
-    Attributes:
-        real: Images ``(N, C, H, W)`` or points ``(N, 2)``.
-        condition: ``(labels,)`` with labels ``(N,)`` in a conditional game, else ``()``.
-        latents: Noise ``(N, latent_dim)``, the same for all movers; `None` where each draws its own.
-        fake: The generator's images, when all movers can share them.
-    """
-
-    real: Tensor
-    condition: tuple[Tensor, ...]
-    latents: Tensor | None = None
-    fake: Tensor | None = None
+    augment: nn.Module | None
 
 
 class LatentGAN(GAN, ABC):
-    """Noise to images, by one generator and one discriminator that moves `n_critic` times a round.
+    """Samples from noise, by a generator against a discriminator that is updated `n_critic` times a step.
 
-    A variant gives the two networks, their optimizers, and the two objectives. The fakes of the turn in which both
-    move are made once and shared: the discriminator judges them detached, the generator through their graph.
+    A model gives the two networks, their optimizers, and the two objectives. Both objectives see the reals, the
+    conditions, the latents and the fakes. The fakes of the batch on which both networks are updated are made once.
 
     Args:
-        generator: From latents ``(N, latent_dim)`` to images.
-        discriminator: From images to logits ``(N, 1)``.
-        image_shape: See `GAN`.
-        latent_dim: Size of the latent vector, drawn from a standard normal.
+        generator: From latents ``(N, latent_dim)``, and conditions where there are some, to samples.
+        discriminator: From samples, and conditions where there are some, to logits ``(N, 1)``.
+        latent_dim: Size of a latent vector; `prior` draws it from a standard normal.
         optimizer_g: The generator's optimizer, without its parameters.
         optimizer_d: The discriminator's.
-        n_critic: Moves of the discriminator a round, each on fresh images.
-        schedule: From rounds played to the factor on both learning rates.
-        num_classes: See `GAN`.
-        **options: See `GAN`.
+        image_shape: ``(C, H, W)`` of an image; or else
+        point_shape: ``(D,)`` of a point; or else
+        audio_shape: ``(C, T)`` of a sound; or else
+        video_shape: ``(C, T, H, W)`` of a clip.
+        num_classes: Classes of the labels that come with the data; 0 for data without labels.
+        vocab_size: Words of the captions that come with the data, as tokens ``(N, L)``; 0 for data without captions.
+        n_critic: Updates of the discriminator in a step, each on fresh reals.
+        schedule: From the number of steps to the factor on both learning rates.
+        augment: Augments the samples that the discriminator sees, reals and fakes, in its losses and penalties.
+        **options: See `gan_modules.GAN`.
+
+    Attributes:
+        kind: "image", "point", "audio" or "video".
+        sample_shape: The shape of one sample.
+
+    Raises:
+        GANError: If an argument is out of its range.
     """
 
-    discriminator_losses: Callable[..., Losses]
-    generator_losses: Callable[..., Losses]
+    generator_is_conditional: ClassVar[bool] = True  # False where labels are for the discriminator alone
+    generator: Any
+    discriminator: Any
+    generator_ema: Any
+    augment: Any
+    image_shape: tuple[int, ...] | None
+    point_shape: tuple[int, ...] | None
+    audio_shape: tuple[int, ...] | None
+    video_shape: tuple[int, ...] | None
 
     def __init__(
         self,
         generator: nn.Module,
         discriminator: nn.Module,
         *,
-        image_shape: Sequence[int],
         latent_dim: int,
         optimizer_g: OptimizerFactory,
         optimizer_d: OptimizerFactory,
+        image_shape: Sequence[int] | None = None,
+        point_shape: Sequence[int] | None = None,
+        audio_shape: Sequence[int] | None = None,
+        video_shape: Sequence[int] | None = None,
+        num_classes: int = 0,
+        vocab_size: int = 0,
         n_critic: int = 1,
         schedule: Callable[[int], float] | None = None,
-        num_classes: int = 0,
+        augment: nn.Module | None = None,
         **options: Unpack[GameOptions],
     ) -> None:
-        super().__init__(image_shape, num_classes, **options)
+        super().__init__(**options)
         if n_critic < 1:
-            raise GANError(f"n_critic={n_critic} must be at least 1: it is the discriminator's moves a round.")
+            raise GANError(f"n_critic={n_critic} must be at least 1: it is the discriminator's updates in a step.")
+        shapes = {
+            "image_shape": image_shape,
+            "point_shape": point_shape,
+            "audio_shape": audio_shape,
+            "video_shape": video_shape,
+        }
+        self.kind, self.sample_shape = sample_kind(shapes)
+        for kind, (key, _) in SHAPES.items():
+            setattr(self, key, self.sample_shape if kind == self.kind else None)
+        self.num_classes = num_classes
+        self.vocab_size = vocab_size
         self.latent_dim = latent_dim
         self.n_critic = n_critic
-        # channels_last: convolutions are faster, values and names stay
-        self.generator = generator.to(memory_format=torch.channels_last)
-        self.discriminator = discriminator.to(memory_format=torch.channels_last)
-        self.generator_ema = self._averages.follow(generator)
-        self._optimizer_g = optimizer_g
-        self._optimizer_d = optimizer_d
-        self._schedule = schedule
+        self.schedule = schedule
+        self.optimizer_g = optimizer_g
+        self.optimizer_d = optimizer_d
+        self.generator = self._in_fast_format(generator)
+        self.discriminator = self._in_fast_format(discriminator)
+        self.augment = augment
+        self.track_average("generator")
 
-    def configure_players(self) -> dict[str, Player]:
-        """The discriminator and the generator."""
+    # ---- The game ----------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def discriminator_losses(self, x: Inputs) -> Losses:
+        """Return the discriminator's named terms; fakes carry no graph."""
+
+    @abstractmethod
+    def generator_losses(self, x: Inputs) -> Losses:
+        """Return the generator's named terms."""
+
+    def players(self) -> dict[str, Player]:
+        """Return the discriminator and the generator."""
         return {
-            "discriminator": Player(self.discriminator, self._judge, self._optimizer_d, self._schedule),
-            "generator": Player(self.generator, self._deceive, self._optimizer_g, self._schedule),
+            "discriminator": Player(self.discriminator, self.optimizer_d, self.schedule),
+            "generator": Player(self.generator, self.optimizer_g, self.schedule),
         }
 
-    def turns(self, round: int) -> Sequence[Sequence[str]]:
-        """As many turns as the discriminator has moves, the last shared with the generator."""
-        return [*[("discriminator",)] * (self.critic_moves(round) - 1), ("discriminator", "generator")]
-
-    def critic_moves(self, round: int) -> int:
-        """Moves of the discriminator in the given round."""
-        return self.n_critic
-
-    def deal(self, batch: Sequence[Tensor], movers: Sequence[str]) -> Sequence[tuple[Deal, float]]:
-        """Reals, labels, fresh noise, and the shared fakes."""
-        real = batch[0]
-        if real.ndim == 4:
-            real = real.contiguous(memory_format=torch.channels_last)
-        condition = (batch[1],) if self.num_classes else ()
-        latents = torch.randn(len(real), self.latent_dim, device=self.device)
-        if self.accumulate == 1:
-            with torch.set_grad_enabled("generator" in movers):
-                fake = self.generator(latents, *condition)
-            return [(Deal(real, condition, latents, fake), 1.0)]
-        columns = [tensor.chunk(self.accumulate) for tensor in (real, latents, *condition)]
+    def phases(self) -> list[Phase]:
+        """Return the discriminator's phase, on `n_critic` batches, and the generator's, on the last of them."""
         return [
-            (Deal(real, tuple(condition), latents), len(real) / len(batch[0]))
-            for real, latents, *condition in zip(*columns, strict=True)
+            Phase("discriminator", self.discriminator_losses, repeats=self.n_critic),
+            Phase("generator", self.generator_losses),
         ]
 
+    def inputs(self, batch: Any) -> Inputs:
+        """Return reals, conditions, latents of the prior, and the generator's fakes."""
+        self.check_batch(batch)
+        real = batch[0]
+        if self.kind == "image":
+            real = real.contiguous(memory_format=torch.channels_last)
+        return Inputs(
+            real,
+            self.condition(batch),
+            prior=self._prior_on_device,
+            generate=self.generate,
+            maker=self.generator,
+            batch=batch,
+        )
+
+    def prior(self, n: int) -> Tensor:
+        """Draw latents ``(n, latent_dim)``, for training and for `sample` alike; on the default device."""
+        return torch.randn(n, self.latent_dim)
+
+    def condition(self, batch: Any) -> tuple[Any, ...]:
+        """Return what the networks are told of a batch: its labels or captions, where the data has some."""
+        return (batch[1],) if self.num_classes or self.vocab_size else ()
+
+    def generate(self, x: Inputs) -> Any:
+        """Return the fakes of a step."""
+        return self.generator(x.z, *(x.condition if self.generator_is_conditional else ()))
+
+    def logits(self, samples: Tensor, *condition: Any) -> Tensor:
+        """Return the discriminator's logits of samples, augmented where there is an augmentation.
+
+        Objectives and penalties call it, so that both see the same augmentation.
+        """
+        samples = samples if self.augment is None else self.augment(samples)
+        return cast(Tensor, self.discriminator(samples, *condition))
+
+    def realness(self, samples: Tensor, *condition: Any) -> Tensor:
+        """Return how real samples look ``(N,)``, larger for more real: their mean logits, without augmentation."""
+        return cast(Tensor, self.discriminator(samples, *condition).flatten(1).mean(1))
+
     def match_lod(self, real: Tensor) -> Tensor:
-        """Reals as coarse as the images that the networks now make: as they are, where networks do not grow."""
+        """Return reals as coarse as the samples that the networks now make: as they are, where networks do not grow."""
         return real
 
-    def _judge(self, deal: Deal) -> Losses:
-        if (fake := deal.fake) is None:
-            with torch.no_grad():
-                fake = self.generate(deal)
-        return self.discriminator_losses(deal.real, fake.detach(), *deal.condition)
+    def check_batch(self, batch: Any) -> None:
+        """Compare a batch with what the model was built for.
 
-    def _deceive(self, deal: Deal) -> Losses:
-        fake = self.generate(deal) if deal.fake is None else deal.fake
-        return self.generator_losses(fake, *deal.condition)
+        Raises:
+            GANError: If it differs, naming the remedy.
+        """
+        real, name = batch[0], type(self).__name__
+        key, _ = SHAPES[self.kind]
+        if tuple(real.shape[1:]) != self.sample_shape:
+            raise GANError(
+                f"{name} was built for {key}={self.sample_shape}, but the batch holds samples of "
+                f"{tuple(real.shape[1:])}: pass {key}={tuple(real.shape[1:])} to the model."
+            )
+        if not real.dtype.is_floating_point:
+            raise GANError(f"The batch holds {real.dtype}, not floats: scale the samples to [-1, 1], x / 127.5 - 1.")
+        if (self.num_classes or self.vocab_size) and len(batch) < 2:
+            what = "labels" if self.num_classes else "captions"
+            raise GANError(f"{name} needs (samples, {what}) in each batch: choose data with {what}.")
 
-    def generate(self, deal: Deal) -> Tensor:
-        """The generator's images for a move whose players share none."""
-        return cast(Tensor, self.generator(deal.latents, *deal.condition))
+    def setup(self, stage: str) -> None:
+        """Compare the model with the data before anything is computed.
 
-    def synthesize(self, generator: nn.Module, z: Tensor, *labels: Tensor, truncation: float) -> Tensor:
-        """Images from latents ``(N, latent_dim)`` by the given generator, for `sample`."""
-        return cast(Tensor, generator(z * truncation, *labels))
+        Raises:
+            GANError: If they differ, naming both sides and the argument to pass.
+        """
+        super().setup(stage)
+        check_data_spec(self, getattr(self.trainer, "datamodule", None))
 
-    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Images from latents ``(N, latent_dim)``, by the averaged generator where there is one."""
-        network = self.generator if self.generator_ema is None else self.generator_ema
-        return cast(Tensor, network(z) if labels is None else network(z, labels))
+    # ---- Samples -----------------------------------------------------------------------------------------------------
+
+    def forward(self, z: Tensor, *condition: Any) -> Tensor:
+        """Return samples of latents ``(N, latent_dim)``, by the averaged generator where there is one."""
+        return cast(Tensor, self.averaged("generator")(z, *condition))
 
     @torch.no_grad()
     def sample(
@@ -153,96 +218,142 @@ class LatentGAN(GAN, ABC):
         n: int,
         *,
         labels: Tensor | Sequence[int] | int | None = None,
+        captions: Tensor | None = None,
         z: Tensor | None = None,
         seed: int | None = None,
         truncation: float = 1.0,
         ema: bool = True,
     ) -> Tensor:
-        """Draw `n` images ``(n, C, H, W)`` in [-1, 1], or points ``(n, 2)``, without touching the training.
+        """Draw `n` samples ``(n, *sample_shape)`` in [-1, 1] (points anywhere), without touching the training.
 
         Args:
             n: How many.
             labels: Class indices ``(n,)``, or one for all; 0, 1, 2, … in turn where a conditional model is given none.
+            captions: Tokens ``(n, L)``, where the model is told captions.
             z: Latents ``(n, latent_dim)``; drawn where not given.
             seed: Makes the draw repeatable, and the same on every device.
             truncation: Factor on the latents, or on the styles: below 1 they are drawn to their mean, for less variety.
             ema: Whether to use the averaged generator, where there is one.
 
         Raises:
-            GANError: If `z` or `labels` do not fit the model.
+            GANError: If `z`, `labels` or `captions` do not fit the model.
 
         >>> from gan_modules import VanillaGAN
         >>> VanillaGAN(image_shape=(1, 8, 8)).sample(4, seed=0).shape
         torch.Size([4, 1, 8, 8])
         """
-        network = self.generator_ema if ema and self.generator_ema is not None else self.generator
         if z is None:
-            z = self.latents(n, seed)
-        elif z.shape != (n, self.latent_dim):
-            raise GANError(f"z has shape {tuple(z.shape)}, but sample({n}) needs ({n}, {self.latent_dim}).")
-        z = z.to(self.device)
-        condition = self.condition(n, labels)
-        was_training = network.training
-        network.eval()
-        try:
-            parts = zip(*(torch.split(tensor, SAMPLE_CHUNK) for tensor in (z, *condition)), strict=True)
-            with force_eager():
-                return torch.cat([self.synthesize(network, *part, truncation=truncation).float() for part in parts])
-        finally:
-            network.train(was_training)
+            z = self.draw_latents(n, seed)
+        elif z.shape != (expected := (n, *self.draw_latents(1, 0).shape[1:])):
+            raise GANError(f"z has shape {tuple(z.shape)}, but sample({n}) needs {expected}.")
+        return self.sample_from(z, self.sample_condition(n, labels, captions), truncation=truncation, ema=ema)
 
-    def latents(self, n: int, seed: int | None = None) -> Tensor:
-        """Draw latents ``(n, latent_dim)`` on the CPU: the same seed gives the same ones for every device.
+    @torch.no_grad()
+    def sample_like(self, batch: Any, *, seed: int | None = None, ema: bool = True) -> Tensor:
+        """Draw as many samples as a batch holds, of the batch's labels or captions.
+
+        Args:
+            batch: As in training.
+            seed: See `sample`.
+            ema: See `sample`.
+        """
+        batch = (batch,) if isinstance(batch, Tensor) else batch
+        condition = self.condition(batch) if self.generator_is_conditional else ()
+        return self.sample_from(self.draw_latents(len(batch[0]), seed), condition, ema=ema)
+
+    @torch.no_grad()
+    def sample_from(
+        self, z: Tensor, condition: tuple[Any, ...] = (), *, truncation: float = 1.0, ema: bool = True
+    ) -> Tensor:
+        """Return the samples of latents and of what the generator is told beside them, without touching the training.
+
+        Args:
+            z: Latents ``(N, latent_dim)``.
+            condition: As from `sample_condition`.
+            truncation: See `sample`.
+            ema: See `sample`.
+        """
+        network = self.averaged("generator", ema)
+        sizes = [len(part) for part in torch.split(z, SAMPLE_CHUNK)]
+        z = z.to(self.device)
+        condition = tuple(part.to(self.device) if isinstance(part, Tensor) else part for part in condition)
+        with evaluating(network), force_eager():
+            parts = zip(*(cut(column, sizes) for column in (z, *condition)), strict=True)
+            return torch.cat([self.synthesize(network, *part, truncation=truncation).float() for part in parts])
+
+    def synthesize(self, generator: nn.Module, z: Tensor, *condition: Any, truncation: float) -> Tensor:
+        """Return samples of latents by the given generator, for `sample`."""
+        return cast(Tensor, generator(z * truncation, *condition))
+
+    def draw_latents(self, n: int, seed: int | None = None) -> Tensor:
+        """Draw latents ``(n, …)`` from `prior` on the CPU: the same seed gives the same ones for every device.
 
         Raises:
             GANError: If the seed is out of torch's range.
         """
-        source = None if seed is None else torch.Generator().manual_seed(check_seed(seed))
-        return torch.randn(n, self.latent_dim, generator=source)
+        with nullcontext() if seed is None else _seeded(check_seed(seed)):
+            return self.prior(n)
 
-    def condition(self, n: int, labels: Tensor | Sequence[int] | int | None) -> tuple[Tensor, ...]:
-        """What the generator is told beside `n` latents: ``(labels,)`` as `sample` takes them, ``()`` without classes.
+    def sample_condition(
+        self, n: int, labels: Tensor | Sequence[int] | int | None = None, captions: Tensor | None = None
+    ) -> tuple[Any, ...]:
+        """Return what the generator is told beside `n` latents, of what `sample` is given.
 
         Raises:
-            GANError: If the labels do not fit the model.
+            GANError: If labels or captions do not fit the model.
         """
-        if not self.num_classes:
+        name = type(self).__name__
+        if captions is not None and not self.vocab_size:
+            raise GANError(f"{name} was trained without captions: leave captions out.")
+        if self.vocab_size:
+            if captions is None or len(captions) != n:
+                raise GANError(f"{name} makes samples of captions: pass captions, {n} rows of tokens.")
+            return (captions.to(self.device),)
+        if not self.num_classes or not self.generator_is_conditional:
             if labels is not None:
-                raise GANError(f"{type(self).__name__} was trained without classes: leave labels out.")
+                without = "generates without labels" if self.num_classes else "was trained without classes"
+                raise GANError(f"{name} {without}: leave labels out.")
             return ()
         if labels is None:
             return (torch.arange(n, device=self.device) % self.num_classes,)
         chosen = torch.as_tensor([labels] * n if isinstance(labels, int) else labels, device=self.device)
-        whole = chosen.shape == (n,) and not chosen.is_floating_point()
-        if not whole or not 0 <= int(chosen.min()) <= int(chosen.max()) < self.num_classes:
+        fits = chosen.shape == (n,) and not chosen.is_floating_point()
+        if not fits or not 0 <= int(chosen.min()) <= int(chosen.max()) < self.num_classes:
             raise GANError(f"labels must be {n} class indices from 0 to {self.num_classes - 1}.")
         return (chosen,)
 
     def predict_step(self, batch: Any, batch_idx: int) -> Tensor:
-        """As many samples as the batch has images, of the batch's classes."""
-        batch = (batch,) if isinstance(batch, Tensor) else batch
-        return self.sample(len(batch[0]), labels=batch[1] if self.num_classes else None)
+        """Return as many samples as the batch holds, of its labels or captions."""
+        return self.sample_like(batch)
+
+    def _prior_on_device(self, n: int) -> Tensor:
+        if self.device.type == "cpu":
+            return self.prior(n)
+        with self.device:
+            return self.prior(n).to(self.device)
+
+    def _in_fast_format(self, network: nn.Module) -> nn.Module:
+        """Return the network with its convolutions in the memory format that is fastest; values and names stay."""
+        return network.to(memory_format=torch.channels_last) if self.kind == "image" else network
 
 
-class UnconditionalGAN(LatentGAN, ABC):
-    """A latent game whose networks know of no classes."""
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Put a network into evaluation mode for a while."""
+    was_training = network.training
+    network.eval()
+    try:
+        yield
+    finally:
+        network.train(was_training)
 
-    @abstractmethod
-    def discriminator_losses(self, real: Tensor, fake: Tensor) -> Losses:
-        """The discriminator's terms on images ``(N, …)``; `fake` carries no graph."""
 
-    @abstractmethod
-    def generator_losses(self, fake: Tensor) -> Losses:
-        """The generator's terms on the images ``(N, …)`` it has made."""
-
-
-class ConditionalGAN(LatentGAN, ABC):
-    """A latent game in which both networks are told the class of each image."""
-
-    @abstractmethod
-    def discriminator_losses(self, real: Tensor, fake: Tensor, labels: Tensor) -> Losses:
-        """The discriminator's terms on images ``(N, …)`` of the given classes ``(N,)``; `fake` carries no graph."""
-
-    @abstractmethod
-    def generator_losses(self, fake: Tensor, labels: Tensor) -> Losses:
-        """The generator's terms on the images ``(N, …)`` it has made of the given classes ``(N,)``."""
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Seed the CPU's default generator for a while; torch.manual_seed would seed the devices' too."""
+    state = torch.default_generator.get_state()
+    torch.default_generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        torch.default_generator.set_state(state)

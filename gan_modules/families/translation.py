@@ -1,51 +1,38 @@
-"""The family of image-to-image games: what their players are dealt, and how a trained one translates."""
+"""The family of translation games: images of one domain to images of another."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, ClassVar, Literal, Self, Unpack, cast
+from typing import Any, Literal, Unpack, cast
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from gan_modules.engine.game import GAN
+from gan_modules.engine.inputs import Inputs
 from gan_modules.engine.players import GameOptions
 from gan_modules.engine.seeds import check_seed
 from gan_modules.errors import GANError
+from gan_modules.families.data_spec import Kind, check_data_spec, data_spec
 from gan_modules.functional.compiling import force_eager
-from gan_modules.interop.cyclegan import read_game, write_cyclegan_net
 
 TRANSLATE_CHUNK = 8  # images that `translate` makes at a time; its networks work at the images' full size
 Direction = Literal["AtoB", "BtoA"]
-BACK: dict[Direction, Direction] = {"AtoB": "BtoA", "BtoA": "AtoB"}
-
-
-@dataclass
-class Pair:
-    """What a turn of a translation game is played with.
-
-    Attributes:
-        images: Real images ``(N, C, H, W)`` of side A and of side B, under the direction that starts from them.
-        fakes: The generators' translations by direction, where all movers can share them.
-    """
-
-    images: dict[Direction, Tensor]
-    fakes: dict[Direction, Tensor] = field(default_factory=dict)
+REVERSE: dict[Direction, Direction] = {"AtoB": "BtoA", "BtoA": "AtoB"}
 
 
 class TranslationGAN(GAN, ABC):
-    """Images of side A to images of side B, and maybe back, from batches ``(a, b)`` of paired or unpaired images.
+    """Images of domain A to images of domain B, and maybe back, from batches ``(a, b)`` of paired or unpaired images.
 
-    A variant gives its players and, by `translators`, its generators. Fakes are made once a turn and shared by all
-    movers. There is no moving average unless `ema_half_life` asks for one: the papers have none.
+    A model gives its players, its phases and, by `translators`, its generators. Objectives get reals and fakes by
+    direction: ``x.real["AtoB"]`` are the images of domain A, and ``x.fake["AtoB"]`` their translations. There is no
+    moving average unless `ema_half_life` asks for one: the papers have none.
 
     Args:
-        image_shape: ``(C, H, W)`` of side A.
-        target_shape: ``(C, H, W)`` of side B; by default that of side A.
+        image_shape: ``(C, H, W)`` of domain A.
+        target_shape: ``(C, H, W)`` of domain B; by default that of domain A.
         epochs_constant: Epochs at the full learning rates.
         epochs_decay: Epochs in which they then fall to 0 in a straight line, where they stay; `None` keeps them up.
         **options: See `GAN`.
@@ -54,7 +41,7 @@ class TranslationGAN(GAN, ABC):
         GANError: If an argument is out of its range.
     """
 
-    authors_files: ClassVar[dict[str, str]]  # the networks by the names that the authors' files give them
+    kind: Kind = "image"
 
     def __init__(
         self,
@@ -65,9 +52,10 @@ class TranslationGAN(GAN, ABC):
         **options: Unpack[GameOptions],
     ) -> None:
         options.setdefault("ema_half_life", 0.0)
-        super().__init__(image_shape, **options)
+        super().__init__(**options)
         if epochs_constant < 0 or (epochs_decay is not None and epochs_decay < 0):
             raise GANError(f"{epochs_constant=} and {epochs_decay=} are numbers of epochs: neither can be negative.")
+        self.image_shape = tuple(image_shape)
         self.target_shape = self.image_shape if target_shape is None else tuple(target_shape)
         if not len(self.image_shape) == len(self.target_shape) == 3:
             raise GANError(
@@ -100,29 +88,23 @@ class TranslationGAN(GAN, ABC):
                         f"{tuple(sides)}: choose another image size, or other networks."
                     )
 
-    def schedule(self, round: int) -> float:
-        """The factor on the learning rates after so many rounds, constant within an epoch of one round a batch."""
+    def schedule(self, step: int) -> float:
+        """Return the factor on the learning rates after so many steps, constant within an epoch of a step a batch."""
         constant, decay = self._epochs
         if decay is None:
             return 1.0
-        epoch = self.trainer.current_epoch + self.trainer.is_last_batch if round else 0  # that of the next round
+        epoch = self.trainer.current_epoch + self.trainer.is_last_batch if step else 0  # that of the next step
         return max(0.0, 1.0 - max(0.0, epoch + 1 - constant) / (decay + 1))
 
-    def deal(self, batch: Sequence[Tensor], movers: Sequence[str]) -> Sequence[tuple[Pair, float]]:
-        """Reals of both sides and the shared fakes."""
-        a, b = batch[:2]
-        if self.accumulate == 1:
-            pair = Pair({"AtoB": a, "BtoA": b})
-            pair.fakes = {direction: self.fake(pair, direction) for direction in self.directions}
-            return [(pair, 1.0)]
-        parts = zip(a.chunk(self.accumulate), b.chunk(self.accumulate), strict=True)
-        return [(Pair({"AtoB": a, "BtoA": b}), len(a) / len(batch[0])) for a, b in parts]
+    def inputs(self, batch: Any) -> Inputs:
+        """Return the reals of both domains by direction, and their translations."""
+        self.check_batch(batch)
+        reals = {"AtoB": batch[0], "BtoA": batch[1]}
+        return Inputs(reals, generate=self.generate, maker=list(self.translators().values()), batch=batch)
 
-    def fake(self, pair: Pair, direction: Direction) -> Tensor:
-        """The translation of a side's reals: the shared one, or, where a batch is played in parts, a new one."""
-        if direction in pair.fakes:
-            return pair.fakes[direction]
-        return cast(Tensor, self.translators()[direction](pair.images[direction]))
+    def generate(self, x: Inputs) -> dict[str, Tensor]:
+        """Return the fakes of a step by direction."""
+        return {direction: network(x.real[direction]) for direction, network in self.translators().items()}
 
     def forward(self, images: Tensor, direction: Direction = "AtoB") -> Tensor:
         """Translations of images ``(N, C, H, W)``, by the averaged generator where there is one."""
@@ -141,7 +123,7 @@ class TranslationGAN(GAN, ABC):
         """Translate images ``(N, C, H, W)`` in [-1, 1] to others in [-1, 1], without touching the training.
 
         Args:
-            images: Images of the side the direction starts from, of any height and width that the network can halve.
+            images: Images of the domain the direction starts from, of any height and width that the network can halve.
             direction: "AtoB", or "BtoA" where the model knows the way back.
             stochastic: Whether to translate as Pix2Pix was published: dropout goes on, and BatchNorm takes each
                 image's own statistics. Otherwise an image has one translation, with the statistics of the training.
@@ -154,7 +136,7 @@ class TranslationGAN(GAN, ABC):
         networks = self.translators(ema)
         if direction not in networks:
             raise GANError(
-                f"{type(self).__name__} translates {' and '.join(networks)}, not {direction}: exchange the sides of "
+                f"{type(self).__name__} translates {' and '.join(networks)}, not {direction}: exchange the domains of "
                 f"the data (direction='BtoA') and train on them, or use CycleGAN, which learns both."
             )
         network = networks[direction]
@@ -172,44 +154,6 @@ class TranslationGAN(GAN, ABC):
         finally:
             network.train(was_training)
 
-    @classmethod
-    def from_authors(
-        cls, folder: str | Path, epoch: str = "latest", image_size: int | None = None, **arguments: Any
-    ) -> Self:
-        """The model in a folder of the authors' PyTorch code, such as ``latest_net_G_A.pth``, …, read safely.
-
-        Sizes, blocks, dropout and norm are inferred. Discriminators that are missing begin anew.
-
-        Args:
-            folder: Holds the generators' files and maybe the discriminators'.
-            epoch: The files' beginning.
-            image_size: Height and width to go on training with (pixels); by default a U-Net's own, else 256.
-            **arguments: Further arguments of the model, also in place of inferred ones.
-
-        Raises:
-            GANError: If files are missing, damaged, of other networks, or do not belong together.
-        """
-        found, nets = read_game(folder, epoch, cls.authors_files)
-        size = image_size or found["image_size"]
-        there, back = found["channels"]
-        shapes = {"image_shape": (there, size, size), "target_shape": (back, size, size)}
-        inferred = {key: value for key, value in found.items() if key not in ("channels", "image_size")}
-        model = cls(**shapes | inferred | arguments)
-        for name, net in nets.items():
-            try:
-                model.get_submodule(cls.authors_files[name]).load_state_dict(net.state_dict())
-            except RuntimeError as error:
-                raise GANError(
-                    f"net_{name} in '{folder}' is for images of other channels than the networks beside it: keep the "
-                    f"files of one run in one folder."
-                ) from error
-        return model
-
-    def to_authors(self, folder: str | Path, epoch: str = "latest") -> None:
-        """Write the networks as the authors' code reads them: ``latest_net_G_A.pth`` and so on."""
-        for name, module in self.authors_files.items():
-            write_cyclegan_net(self.get_submodule(module), Path(folder) / f"{epoch}_net_{name}.pth")
-
     def _check_images(self, images: Tensor, direction: Direction) -> None:
         channels = (self.image_shape if direction == "AtoB" else self.target_shape)[0]
         multiple = cast(int, self.translators()[direction].multiple)
@@ -219,35 +163,39 @@ class TranslationGAN(GAN, ABC):
                 f"not {tuple(images.shape)}: convert, resize or pad them."
             )
 
-    def predict_step(self, batch: Sequence[Tensor], batch_idx: int) -> Tensor:
-        """The translations of the batch's first side."""
+    def predict_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """Return the translations of the batch's first domain."""
         return self.translate(batch[0])
 
     def setup(self, stage: str) -> None:
-        """Compare both sides with the data's.
+        """Compare both domains with the data's before anything is computed.
 
         Raises:
-            GANError: If they disagree, or the data has one side only.
+            GANError: If they differ, or the data has one domain only.
         """
         super().setup(stage)
         data = getattr(self.trainer, "datamodule", None)
-        if data is None:
-            return
-        shape = getattr(data, "target_shape", None)
-        if shape is None:
+        if data is not None and data_spec(data).get("target_shape") is None:
             raise GANError(
-                f"{type(self).__name__} needs images of two sides, and {type(data).__name__} has one: choose "
+                f"{type(self).__name__} needs images of two domains, and {type(data).__name__} has one: choose "
                 f"PairedImagesDataModule or UnpairedImagesDataModule."
             )
-        if tuple(shape) != self.target_shape:
-            raise GANError(
-                f"{type(self).__name__} was built for target_shape={self.target_shape}, but {type(data).__name__} "
-                f"gives {tuple(shape)} as its second side: pass target_shape={tuple(shape)} to the model, or choose "
-                f"another size for the data."
-            )
+        check_data_spec(self, data)
 
-    def _check_batch(self, batch: Sequence[Tensor]) -> None:
-        super()._check_batch(batch)
+    def check_batch(self, batch: Any) -> None:
+        """Compare a batch with what the model was built for.
+
+        Raises:
+            GANError: If it differs, naming the remedy.
+        """
+        real = batch[0]
+        if tuple(real.shape[1:]) != self.image_shape:
+            raise GANError(
+                f"{type(self).__name__} was built for image_shape={self.image_shape}, but the batch holds images of "
+                f"{tuple(real.shape[1:])}: pass image_shape={tuple(real.shape[1:])} to the model."
+            )
+        if not real.dtype.is_floating_point:
+            raise GANError(f"The batch holds {real.dtype}, not floats: scale the images to [-1, 1], x / 127.5 - 1.")
         found = tuple(batch[1].shape[1:]) if len(batch) > 1 else "nothing"
         if found != self.target_shape or len(batch[0]) != len(batch[1]):
             raise GANError(

@@ -9,7 +9,7 @@ Departure              Paper                              Here
 latents                uniform on [-1, 1]                 standard normal
 sizes                  64×64                              powers of two, by adding layers
 batch                  128                                the datamodule's `batch_size`
-generator's fakes      drawn anew for its move            those the discriminator just judged
+generator's fakes      made again for its update          those the discriminator has just seen
 samples                the generator's                    its moving average's
 =====================  =================================  ==================================
 """
@@ -17,15 +17,16 @@ samples                the generator's                    its moving average's
 from collections.abc import Sequence
 from typing import Unpack
 
-from torch import Tensor
+from torch import nn
 
-from gan_modules.engine.players import GameOptions, Losses, adam
-from gan_modules.families.latent import UnconditionalGAN
+from gan_modules.engine.inputs import Inputs
+from gan_modules.engine.players import Losses, adam
+from gan_modules.families.latent import LatentGAN, LatentOptions
 from gan_modules.functional import losses
 from gan_modules.networks import DCGANDiscriminator, DCGANGenerator
 
 
-class DCGAN(UnconditionalGAN):
+class DCGAN(LatentGAN):
     """The convolutional game (arXiv:1511.06434).
 
     Args:
@@ -35,9 +36,15 @@ class DCGAN(UnconditionalGAN):
         lr_g: Learning rate of the generator.
         lr_d: Learning rate of the discriminator.
         betas: Adam's decay rates.
-        n_critic: Moves of the discriminator a round.
-        **options: See `gan_modules.GAN`.
+        n_critic: Updates of the discriminator in a step.
+        generator: Replaces the paper's generator: any network from latents ``(N, latent_dim)`` to samples.
+        discriminator: Replaces the paper's discriminator: any network from samples to logits ``(N, 1)``.
+        **options: See `gan_modules.families.latent.LatentGAN`.
     """
+
+    paper = "Unsupervised Representation Learning with Deep Convolutional GANs"
+    arxiv = "1511.06434"
+    year = 2016
 
     def __init__(
         self,
@@ -48,11 +55,13 @@ class DCGAN(UnconditionalGAN):
         lr_d: float = 2e-4,
         betas: tuple[float, float] = (0.5, 0.999),
         n_critic: int = 1,
-        **options: Unpack[GameOptions],
+        generator: nn.Module | None = None,
+        discriminator: nn.Module | None = None,
+        **options: Unpack[LatentOptions],
     ) -> None:
         super().__init__(
-            generator=DCGANGenerator(image_shape, latent_dim, base_channels),
-            discriminator=DCGANDiscriminator(image_shape, base_channels),
+            generator=generator or DCGANGenerator(image_shape, latent_dim, base_channels),
+            discriminator=discriminator or DCGANDiscriminator(image_shape, base_channels),
             image_shape=image_shape,
             latent_dim=latent_dim,
             optimizer_g=adam(lr_g, betas),
@@ -60,12 +69,11 @@ class DCGAN(UnconditionalGAN):
             n_critic=n_critic,
             **options,
         )
-        self.save_hyperparameters()
 
-    def discriminator_losses(self, real: Tensor, fake: Tensor) -> Losses:
-        """Tell reals from fakes (arXiv:1406.2661, Eq. 1)."""
-        return {"minimax": losses.minimax_d(self.discriminator(real), self.discriminator(fake))}
+    def discriminator_losses(self, x: Inputs) -> Losses:
+        """Return the negated value of the game (arXiv:1406.2661, Eq. 1)."""
+        return {"minimax": losses.minimax_d(self.logits(x.real), self.logits(x.fake))}
 
-    def generator_losses(self, fake: Tensor) -> Losses:
-        """Be taken for real: -log D(G(z))."""
-        return {"adversarial": losses.non_saturating_g(self.discriminator(fake))}
+    def generator_losses(self, x: Inputs) -> Losses:
+        """Return -log D(G(z))."""
+        return {"adversarial": losses.non_saturating_g(self.logits(x.fake))}

@@ -12,50 +12,47 @@ batch                  32 or 64, over 8 GPUs              the datamodule's `batc
 labels of fakes        drawn from the training set        those of the batch's reals
 moving average         with a ramp-up in `auto` and       always with one
                        `cifar` alone
-overfitting            judged in R1's moves, too          judged in the main moves
+overfitting            measured in R1's updates, too      measured in the main updates
 mean style             of unmixed latents (code)          of those mixed in, too
 =====================  =================================  ==================================
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from itertools import islice
-from pathlib import Path
-from typing import Any, Self, Unpack, cast
+from typing import Any, Unpack
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from gan_modules.engine.ema import RAMP_UP
-from gan_modules.engine.players import GameOptions, Losses, Player, adam
+from gan_modules.engine.inputs import Inputs
+from gan_modules.engine.players import Losses, Phase, adam
 from gan_modules.errors import GANError
-from gan_modules.families.latent import Deal
+from gan_modules.families.latent import LatentOptions
 from gan_modules.families.style import StyleBasedGAN
 from gan_modules.functional import losses, regularizers
 from gan_modules.functional.augment import augment_bgc
 from gan_modules.functional.compiling import force_eager
-from gan_modules.interop.nvidia import read_nvidia, to_nvidia_state_dict
 from gan_modules.networks import StyleGAN2Discriminator, StyleGAN2Generator
 from gan_modules.techniques.ada import AdaptiveAugmentation
 
-PATH_LENGTH_DECAY = 0.01  # of the running mean, a move
-ADA_INTERVAL = 4  # rounds between two adjustments
+PATH_LENGTH_DECAY = 0.01  # of the running mean, an update
+ADA_INTERVAL = 4  # steps between two adjustments
 LARGEST_GRADIENT = 1e5
 
 
 class StyleGAN2(StyleBasedGAN):
     """The style-based game with regularizers of its own pace (arXiv:1912.04958), adaptively augmented if asked for.
 
-    The defaults are the paper's configuration F at 1024×1024; `auto`, `paper256` and `cifar` give those of
-    arXiv:2006.06676. All sizes and weights not named there are arguments.
+    The defaults are the paper's configuration F at 1024×1024; the configurations ``stylegan2_auto_…``,
+    ``stylegan2_paper256`` and ``stylegan2_cifar`` are those of arXiv:2006.06676.
 
     Args:
         image_shape: ``(C, H, W)``, square, with a power of two from 8 to 1024.
         num_classes: Classes of the data; 0 where it has none.
-        conditional: Whether both networks are told the classes that there are.
+        conditional: Whether both networks get the labels that there are.
         latent_dim: Size of the latent vector.
         style_dim: Size of a style.
         mapping_layers: Layers between the two.
@@ -66,23 +63,26 @@ class StyleGAN2(StyleBasedGAN):
         half_precision_layers: Sizes, from the largest, at which both networks are trained in half precision.
         conv_clamp: Bound on what a convolution puts out, which half precision needs; `None` for none.
         r1_weight: Weight of R1 (γ).
-        r1_interval: Rounds from one move on R1 to the next; 0 for none.
-        path_length_weight: Weight of the path lengths' deviation; 0 for no such moves.
-        path_length_interval: Rounds from one move on it to the next; 0 for none.
-        style_mixing: Share of the batches with mixed styles.
+        r1_interval: Steps from one update on R1 to the next; 0 for none.
+        path_length_weight: Weight of the path lengths' deviation; 0 for no such updates.
+        path_length_interval: Steps from one update on it to the next; 0 for none.
+        style_mixing_prob: Probability that a batch has mixed styles.
         ada_target: The E[sign D(real)] that augmentation is to hold (0.6 in arXiv:2006.06676); `None` augments nothing.
         ada_images: Images in which the probability of an augmentation moves by 1.
         freeze_d: Sizes, from the largest, of which the discriminator's layers stay as they are (arXiv:2002.10964).
         truncation_cutoff: Layers, from the coarsest, that `sample`'s truncation reaches; all by default.
-        lr_g: Learning rate of the generator, corrected for the moves on its regularizer as are `betas` (App. B).
+        lr_g: Learning rate of the generator, corrected for the updates on its regularizer as are `betas` (App. B).
         lr_d: Learning rate of the discriminator, likewise.
         betas: Adam's decay rates.
-        **options: See `gan_modules.GAN`.
+        generator: Replaces the paper's generator, with `mapping`, `synthesis` and `num_ws` like it.
+        discriminator: Replaces the paper's discriminator, with `blocks` like it where `freeze_d` is given.
+        **options: See `gan_modules.families.latent.LatentGAN`.
     """
 
-    generator: StyleGAN2Generator
-    discriminator: StyleGAN2Discriminator
-    generator_ema: StyleGAN2Generator | None
+    paper = "Analyzing and Improving the Image Quality of StyleGAN"
+    arxiv = "1912.04958"
+    year = 2020
+
     path_length: Tensor  # running mean: the a of Eq. 4
 
     def __init__(
@@ -103,7 +103,7 @@ class StyleGAN2(StyleBasedGAN):
         r1_interval: int = 16,
         path_length_weight: float = 2.0,
         path_length_interval: int = 4,
-        style_mixing: float = 0.9,
+        style_mixing_prob: float = 0.9,
         ada_target: float | None = None,
         ada_images: int = 500_000,
         freeze_d: int = 0,
@@ -111,93 +111,99 @@ class StyleGAN2(StyleBasedGAN):
         lr_g: float = 2e-3,
         lr_d: float = 2e-3,
         betas: tuple[float, float] = (0.0, 0.99),
-        **options: Unpack[GameOptions],
+        generator: nn.Module | None = None,
+        discriminator: nn.Module | None = None,
+        **options: Unpack[LatentOptions],
     ) -> None:
         if r1_interval < 0 or path_length_interval < 0:
-            raise GANError(f"{r1_interval=} and {path_length_interval=} must be numbers of rounds, or 0 for never.")
+            raise GANError(f"{r1_interval=} and {path_length_interval=} must be numbers of steps, or 0 for never.")
         if ada_images < 1 or freeze_d < 0:
             raise GANError(f"{ada_images=} must be a number of images, and {freeze_d=} one of sizes.")
-        told = num_classes if conditional else 0
-        widths = (channel_base, channel_max)
-        precision = (half_precision_layers, conv_clamp)
+        label_dim = num_classes if conditional else 0
+        sizes: dict[str, Any] = {
+            "channel_base": channel_base,
+            "channel_max": channel_max,
+            "half_precision_layers": half_precision_layers,
+            "conv_clamp": conv_clamp,
+        }
         super().__init__(
-            StyleGAN2Generator(image_shape, latent_dim, told, style_dim, mapping_layers, *widths, *precision),
-            StyleGAN2Discriminator(image_shape, told, *widths, residual, stddev_group, *precision),
+            generator or StyleGAN2Generator(image_shape, latent_dim, label_dim, style_dim, mapping_layers, **sizes),
+            discriminator
+            or StyleGAN2Discriminator(image_shape, label_dim, residual=residual, stddev_group=stddev_group, **sizes),
             image_shape=image_shape,
-            num_classes=told,
+            num_classes=label_dim,
             latent_dim=latent_dim,
-            optimizer_g=adam(lr_g, betas, every=path_length_interval),
-            optimizer_d=adam(lr_d, betas, every=r1_interval),
-            style_mixing=style_mixing,
+            optimizer_g=adam(lr_g, betas),
+            optimizer_d=adam(lr_d, betas),
+            style_mixing_prob=style_mixing_prob,
             truncation_cutoff=truncation_cutoff,
             **options,
         )
-        self.save_hyperparameters()
         self.r1_weight, self.r1_interval = r1_weight, r1_interval
         self.path_length_weight, self.path_length_interval = path_length_weight, path_length_interval
         self.register_buffer("path_length", torch.zeros(()))
-        self.augment = None
         if ada_target is not None:
             self.augment = AdaptiveAugmentation(augment_bgc, ada_target, ada_images)
         for block in islice(self.discriminator.blocks.values(), freeze_d):
             block.requires_grad_(False)
 
-    def configure_players(self) -> dict[str, Player]:
-        """The generator and the discriminator, each with its regularizer."""
-        return {
-            "generator": Player(
-                self.generator, self._deceive, self._optimizer_g, further={"path_length": self.path_length_losses}
-            ),
-            "discriminator": Player(self.discriminator, self._judge, self._optimizer_d, further={"r1": self.flatten}),
-        }
+    def phases(self) -> list[Phase]:
+        """Return the generator's update, its regularizer, the discriminator's update, its regularizer."""
+        phases = [Phase("generator", self.generator_losses, fresh=True)]
+        if self.path_length_interval:
+            every = self.path_length_interval
+            phases.append(Phase("generator", self.path_length_losses, every, name="path_length"))
+        phases.append(Phase("discriminator", self.discriminator_losses, fresh=True))
+        if self.r1_interval:
+            phases.append(Phase("discriminator", self.r1_losses, self.r1_interval, name="r1"))
+        return phases
 
-    def turns(self, round: int) -> Sequence[Sequence[str]]:
-        """One turn: the generator, its regularizer if due, the discriminator, its regularizer if due."""
-        moves = ["generator"]
-        if self.path_length_weight and self.path_length_interval and round % self.path_length_interval == 0:
-            moves.append("generator/path_length")
-        moves.append("discriminator")
-        if self.r1_weight and self.r1_interval and round % self.r1_interval == 0:
-            moves.append("discriminator/r1")
-        return [moves]
-
-    def deal(self, batch: Sequence[Tensor], movers: Sequence[str]) -> Sequence[tuple[Deal, float]]:
-        """Reals and labels; every few rounds the augmentation is adjusted before."""
-        if self.augment is not None and self.trainer.global_step % ADA_INTERVAL == 0:
+    def inputs(self, batch: Any) -> Inputs:
+        """Return a latent game's inputs; every few steps the augmentation is adjusted before."""
+        if self.adapts and self.trainer.global_step % ADA_INTERVAL == 0:
             self.augment.adjust()
-        return super().deal(batch, movers)
+        return super().inputs(batch)
 
-    def logits(self, images: Tensor, *labels: Tensor) -> Tensor:
-        """What the discriminator says of images, augmented where they are."""
-        return cast(Tensor, self.discriminator(images if self.augment is None else self.augment(images), *labels))
+    @property
+    def adapts(self) -> bool:
+        """Whether the augmentation is adaptive."""
+        return isinstance(self.augment, AdaptiveAugmentation)
 
-    def generator_losses(self, fake: Tensor, *labels: Tensor) -> Losses:
-        """Be taken for real."""
-        return {"adversarial": losses.non_saturating_g(self.logits(fake, *labels))}
+    def generator_losses(self, x: Inputs) -> Losses:
+        """Return -log D(G(z))."""
+        return {"adversarial": losses.non_saturating_g(self.logits(x.fake, *x.condition))}
 
-    def path_length_losses(self, deal: Deal) -> Losses:
-        """Let steps of style be steps of image, of the same length everywhere (Eq. 4); on half a batch."""
-        half = max(1, len(deal.real) // 2)
+    def path_length_losses(self, x: Inputs) -> Losses:
+        """Return the path lengths' deviation from their running mean (Eq. 4), on half a batch.
+
+        Of weight 0 there is nothing to update. Adam is corrected for such a phase all the same, as in the published
+        code, whose configuration for CIFAR-10 is of this kind.
+        """
+        if not self.path_length_weight:
+            return {}
         with torch.autocast(self.device.type, enabled=False), force_eager():
-            styles = self.styles(half, tuple(labels[:half] for labels in deal.condition))
+            styles = self.mixed_styles(x.redraw(max(1, len(x) // 2)))
             lengths = regularizers.path_lengths(self.generator.synthesis(styles), styles)
         # The mean keeps its graph, as in the published code
         mean = self.path_length.to(lengths).lerp(lengths.mean(), PATH_LENGTH_DECAY)
-        self.path_length.copy_(self._mean(mean.detach()))
+        self.path_length.copy_(self.loop.mean(mean.detach()))
         weight = self.path_length_weight * self.path_length_interval
         return {"path_length": weight * (lengths - mean).square().mean()}
 
-    def discriminator_losses(self, real: Tensor, fake: Tensor, *labels: Tensor) -> Losses:
-        """Tell reals from fakes."""
-        real_logits = self.logits(real, *labels)
-        if self.augment is not None:
-            self.augment.observe(real_logits, self._sum)
-        return {"non_saturating": losses.minimax_d(real_logits, self.logits(fake, *labels))}
+    def discriminator_losses(self, x: Inputs) -> Losses:
+        """Return the loss on reals and fakes."""
+        images = x.fake
+        real = self.logits(x.real, *x.condition)
+        if self.adapts:
+            self.augment.observe(real, self._sum)
+        return {"non_saturating": losses.minimax_d(real, self.logits(images, *x.condition))}
 
-    def flatten(self, deal: Deal) -> Losses:
-        """Be flat around the reals, through their augmentation (R1, arXiv:1801.04406)."""
+    def r1_losses(self, x: Inputs) -> Losses:
+        """Return R1 around the reals, through their augmentation (arXiv:1801.04406)."""
+        if not self.r1_weight:
+            return {}
         weight = self.r1_weight * self.r1_interval
-        return {"r1": weight * regularizers.r1(self.logits, deal.real, *deal.condition)}
+        return {"r1": weight * regularizers.r1(self.logits, x.real, *x.condition)}
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Let no gradient be infinite, as in the published code; where there is a scaler, it skips such steps."""
@@ -207,93 +213,10 @@ class StyleGAN2(StyleBasedGAN):
                     parameter.grad.nan_to_num_(0.0, LARGEST_GRADIENT, -LARGEST_GRADIENT)
         super().on_before_optimizer_step(optimizer)
 
-    def measured(self) -> dict[str, float]:
-        """The mean path length, and the probability of an augmentation."""
+    def extra_metrics(self) -> dict[str, float]:
+        """Return the mean path length, and the probability of an augmentation."""
         values = {"path_length": self.path_length.item()}
-        return values if self.augment is None else values | {"augmentation": self.augment.p.item()}
+        return values | {"augmentation": self.augment.p.item()} if self.adapts else values
 
     def _sum(self, values: Tensor) -> Tensor:
-        return self._mean(values) * self.trainer.world_size
-
-    @classmethod
-    def from_nvidia(cls, path: str | Path, **changes: Any) -> Self:
-        """The model in a ``.pkl`` that NVIDIA's StyleGAN2-ADA has written, to sample from and to fine-tune.
-
-        Nothing in the file is executed. Training goes on with new moments, and with ADA, where asked for, at five times
-        its speed, as in arXiv:2006.06676; the files do not say with which `r1_weight` they were trained.
-
-        Args:
-            path: Such as ``ffhq.pkl``.
-            **changes: Arguments of the class that the networks' sizes leave open: rates, weights, `freeze_d`.
-
-        Raises:
-            GANError: If the file is missing, damaged or of another kind, or `changes` ask for networks of other sizes.
-        """
-        arguments, networks = read_nvidia(path)
-        model = cls(**{"ada_images": 100_000} | arguments | changes)
-        averages = model._averages
-        try:
-            model.generator.load_state_dict(networks.get("G", networks["G_ema"]).state_dict())
-            model.discriminator.load_state_dict(networks["D"].state_dict())
-            if model.generator_ema is not None:
-                model.generator_ema.load_state_dict(networks["G_ema"].state_dict())
-        except RuntimeError as error:
-            sizes = sorted(changes.keys() & arguments.keys())
-            raise GANError(
-                f"The networks in '{path}' have sizes of their own: leave out {', '.join(sizes)}."
-            ) from error
-        # as if after enough images for the average to have its full half-life: it is not to forget the file's
-        model.images_seen = averages.images_averaged = math.ceil(averages.half_life / RAMP_UP)
-        return model
-
-    def to_nvidia_state_dict(self) -> dict[str, dict[str, Tensor]]:
-        """The state dicts that the networks "G", "D" and "G_ema" of NVIDIA's StyleGAN2-ADA take."""
-        networks = {"G": self.generator, "D": self.discriminator, "G_ema": self.generator_ema or self.generator}
-        return {name: to_nvidia_state_dict(network) for name, network in networks.items()}
-
-    @classmethod
-    def auto(cls, image_shape: Sequence[int], batch_size: int, **changes: Any) -> Self:
-        """The configuration of arXiv:2006.06676 for data of one's own, with ADA: sensible figures for size and batch.
-
-        Args:
-            image_shape: See the class.
-            batch_size: Images of a round, over all processes.
-            **changes: Arguments of the class that are to differ.
-        """
-        size = image_shape[-1]
-        rate = 2e-3 if size >= 1024 else 2.5e-3
-        figures = {
-            "mapping_layers": 2,
-            "channel_base": 32768 if size >= 512 else 16384,
-            "stddev_group": min(batch_size, 4),
-            "r1_weight": 2e-4 * size**2 / batch_size,
-            "ema_half_life": batch_size * 10_000 / 32,
-            "ada_target": 0.6,
-            "lr_g": rate,
-            "lr_d": rate,
-        }
-        return cls(image_shape, **figures | changes)
-
-    @classmethod
-    def paper256(cls, image_shape: Sequence[int] = (3, 256, 256), **changes: Any) -> Self:
-        """The baseline of arXiv:2006.06676 at 256×256, for batches of 64; `changes` as in `auto`."""
-        rates = {"lr_g": 2.5e-3, "lr_d": 2.5e-3}
-        figures = {"channel_base": 16384, "stddev_group": 8, "r1_weight": 1.0, "ema_half_life": 20_000}
-        return cls(image_shape, **rates | figures | changes)
-
-    @classmethod
-    def cifar(cls, image_shape: Sequence[int] = (3, 32, 32), **changes: Any) -> Self:
-        """The configuration of arXiv:2006.06676 for CIFAR-10, with ADA, for batches of 64; `changes` as in `auto`."""
-        figures = {
-            "mapping_layers": 2,
-            "residual": False,
-            "stddev_group": 32,
-            "r1_weight": 0.01,
-            "path_length_weight": 0.0,
-            "style_mixing": 0.0,
-            "ema_half_life": 500_000,
-            "ada_target": 0.6,
-            "lr_g": 2.5e-3,
-            "lr_d": 2.5e-3,
-        }
-        return cls(image_shape, **figures | changes)
+        return self.loop.mean(values) * self.trainer.world_size

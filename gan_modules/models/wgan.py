@@ -6,11 +6,11 @@ functions kept Lipschitz by clipping their weights (Algorithm 1). Its loss follo
 =====================  =================================  ==================================
 Departure              Paper                              Here
 =====================  =================================  ==================================
-critic's head start    none in Algorithm 1; in the        off; `warmup_rounds=25` has it
-                       published code 100 moves in the
-                       first 25 rounds and every 500th
-clipping               before each move in the code       after each move, as in Algorithm 1
-generator's fakes      drawn anew for its move            those the discriminator just judged
+critic's head start    none in Algorithm 1; in the        off; `warmup_steps=25` has it
+                       published code 100 updates in the
+                       first 25 steps and every 500th
+clipping               before each update in the code     after each update, as in Algorithm 1
+generator's fakes      made again for its update          those the discriminator has just seen
 samples                the generator's                    its moving average's
 =====================  =================================  ==================================
 """
@@ -20,34 +20,42 @@ from functools import partial
 from typing import Unpack
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from gan_modules.engine.players import GameOptions, Losses
+from gan_modules.engine.inputs import Inputs
+from gan_modules.engine.players import Losses, Phase
 from gan_modules.errors import GANError
-from gan_modules.families.latent import UnconditionalGAN
+from gan_modules.families.latent import LatentGAN, LatentOptions
 from gan_modules.functional import losses
 from gan_modules.networks import DCGANDiscriminator, DCGANGenerator, MLPDiscriminator, MLPGenerator
 
-WARMUP_MOVES = 100  # of the critic, in the rounds in which the published code lets it run ahead
-WARMUP_EVERY = 500  # rounds
+WARMUP_UPDATES = 100  # of the critic, in the steps in which the published code lets it run ahead
+WARMUP_EVERY = 500  # steps
 
 
-class WGAN(UnconditionalGAN):
+class WGAN(LatentGAN):
     """The game of a clipped critic (arXiv:1701.07875), between DCGAN's networks or, on points, perceptrons.
 
     Args:
-        image_shape: ``(C, H, W)``, square, with a power of two from 8 to 256; or ``(2,)`` for points.
+        image_shape: ``(C, H, W)``, square, with a power of two from 8 to 256.
         latent_dim: Size of the latent vector.
         base_channels: Channels at half the image's size (images).
         hidden_dim: Units in each hidden layer (points).
         clip: Bound on the size of each of the critic's weights.
         lr_g: Learning rate of the generator.
         lr_d: Learning rate of the critic.
-        n_critic: Moves of the critic a round.
-        warmup_rounds: Rounds at the start in which the critic moves 100 times, as it then does every 500th round; 0
+        n_critic: Updates of the critic in a step.
+        warmup_steps: Steps at the start in which the critic is updated 100 times, as it then is every 500th step; 0
             for never.
-        **options: See `gan_modules.GAN`.
+        point_shape: ``(D,)`` of a point, in place of an image.
+        generator: Replaces the paper's generator: any network from latents ``(N, latent_dim)`` to samples.
+        discriminator: Replaces the paper's discriminator: any network from samples to logits ``(N, 1)``.
+        **options: See `gan_modules.families.latent.LatentGAN`.
     """
+
+    paper = "Wasserstein GAN"
+    arxiv = "1701.07875"
+    year = 2017
 
     def __init__(
         self,
@@ -59,51 +67,59 @@ class WGAN(UnconditionalGAN):
         lr_g: float = 5e-5,
         lr_d: float = 5e-5,
         n_critic: int = 5,
-        warmup_rounds: int = 0,
-        **options: Unpack[GameOptions],
+        warmup_steps: int = 0,
+        point_shape: Sequence[int] | None = None,
+        generator: nn.Module | None = None,
+        discriminator: nn.Module | None = None,
+        **options: Unpack[LatentOptions],
     ) -> None:
         if clip <= 0:
             raise GANError(f"clip={clip} must be above 0: it bounds the critic's weights.")
-        if warmup_rounds < 0:
-            raise GANError(f"warmup_rounds={warmup_rounds} must be a number of rounds, or 0 for none.")
-        generator: nn.Module
-        critic: nn.Module
-        if len(image_shape) == 1:
-            generator = MLPGenerator(image_shape, latent_dim, hidden_dim)
-            critic = MLPDiscriminator(image_shape, hidden_dim)
+        if warmup_steps < 0:
+            raise GANError(f"warmup_steps={warmup_steps} must be a number of steps, or 0 for none.")
+        if point_shape:
+            generator = generator or MLPGenerator(point_shape, latent_dim, hidden_dim)
+            discriminator = discriminator or MLPDiscriminator(point_shape, hidden_dim)
         else:
-            generator = DCGANGenerator(image_shape, latent_dim, base_channels)
-            critic = DCGANDiscriminator(image_shape, base_channels)
+            generator = generator or DCGANGenerator(image_shape, latent_dim, base_channels)
+            discriminator = discriminator or DCGANDiscriminator(image_shape, base_channels)
         super().__init__(
-            generator=generator,
-            discriminator=critic,
-            image_shape=image_shape,
+            generator,
+            discriminator,
+            image_shape=None if point_shape else image_shape,
+            point_shape=point_shape,
             latent_dim=latent_dim,
             optimizer_g=partial(torch.optim.RMSprop, lr=lr_g),
             optimizer_d=partial(torch.optim.RMSprop, lr=lr_d),
             n_critic=n_critic,
             **options,
         )
-        self.save_hyperparameters()
         self.clip = clip
-        self.warmup_rounds = warmup_rounds
+        self.warmup_steps = warmup_steps
 
-    def critic_moves(self, round: int) -> int:
-        """`n_critic`, or the head start of the published code."""
-        ahead = self.warmup_rounds and (round < self.warmup_rounds or round % WARMUP_EVERY == 0)
-        return WARMUP_MOVES if ahead else self.n_critic
+    def critic_updates(self, step: int) -> int:
+        """Return `n_critic`, or the head start of the published code."""
+        ahead = self.warmup_steps and (step < self.warmup_steps or step % WARMUP_EVERY == 0)
+        return WARMUP_UPDATES if ahead else self.n_critic
 
-    def discriminator_losses(self, real: Tensor, fake: Tensor) -> Losses:
-        """The estimated distance with its sign turned (Eq. 2)."""
-        return {"critic": losses.wasserstein_d(self.discriminator(real), self.discriminator(fake))}
+    def phases(self) -> list[Phase]:
+        """Return the critic's phase, with its head start, and the generator's."""
+        return [
+            Phase("discriminator", self.discriminator_losses, repeats=self.critic_updates),
+            Phase("generator", self.generator_losses),
+        ]
+
+    def discriminator_losses(self, x: Inputs) -> Losses:
+        """Return the negated estimate of the distance (Eq. 2)."""
+        return {"critic": losses.wasserstein_d(self.logits(x.real), self.logits(x.fake))}
 
     @torch.no_grad()
-    def after_update(self, name: str) -> None:
+    def after_update(self, player: str) -> None:
         """Clip the critic's weights (Algorithm 1, line 7)."""
-        if name == "discriminator":
+        if player == "discriminator":
             for parameter in self.discriminator.parameters():
                 parameter.clamp_(-self.clip, self.clip)
 
-    def generator_losses(self, fake: Tensor) -> Losses:
-        """The part of the distance that the generator can change (Theorem 3)."""
-        return {"critic": losses.wasserstein_g(self.discriminator(fake))}
+    def generator_losses(self, x: Inputs) -> Losses:
+        """Return the part of the distance that the generator can change (Theorem 3)."""
+        return {"critic": losses.wasserstein_g(self.logits(x.fake))}

@@ -1,6 +1,6 @@
 """The networks of StyleGAN (1812.04948), which grow from 8×8 with the training (1710.10196).
 
-Both are built at full size. Their attribute `level` says how many halvings below it they now work: 2.0 for a quarter
+Both are built at full size. Their attribute `lod` says how many halvings below it they now work: 2.0 for a quarter
 of the size, 1.7 where the doubling from there is faded in by 30 %. Images keep their full size throughout, so that
 nothing outside has to know: the generator enlarges what it makes, the discriminator shrinks what it is shown.
 """
@@ -26,11 +26,11 @@ HE = math.sqrt(2)  # of the weights before a LeakyReLU, and not of the biases (p
 
 
 class Growing(nn.Module):
-    """A network of blocks for 4×4, 8×8 and so on up to the images' size, the largest of which `level` leaves out.
+    """A network of blocks for 4×4, 8×8 and so on up to the images' size, the largest of which `lod` leaves out.
 
     Attributes:
         blocks: The blocks, from the smallest images'.
-        level: Halvings below full size, from 0.0 to `levels`; a fraction fades between two sizes. In the state dict.
+        lod: Halvings below full size, from 0.0 to `max_lod`; a fraction fades between two sizes. In the state dict.
         levels: Halvings from full size to 4×4.
     """
 
@@ -44,24 +44,24 @@ class Growing(nn.Module):
                 f"{type(self).__name__} cannot be built for image_shape {tuple(image_shape)}: height and width must be "
                 f"equal, and a power of two from 8 to 1024; resize or pad the images."
             )
-        self.levels = height.bit_length() - 3
-        self.level = 0.0
+        self.max_lod = height.bit_length() - 3
+        self.lod = 0.0
 
     def get_extra_state(self) -> Tensor:
-        """`level`, for the state dict."""
-        return next(self.parameters()).new_tensor(self.level, dtype=torch.float32)
+        """`lod`, for the state dict."""
+        return next(self.parameters()).new_tensor(self.lod, dtype=torch.float32)
 
     def set_extra_state(self, state: Tensor) -> None:
-        """Take up the level of a state dict."""
-        self.level = min(max(float(state), 0.0), float(self.levels))
+        """Restore the lod of a state dict."""
+        self.lod = min(max(float(state), 0.0), float(self.max_lod))
 
     def parts(self) -> Iterator[nn.Module]:
         """What stays the same while the network grows, for a compiler."""
         yield from self.blocks
 
-    def working(self) -> tuple[int, float]:
+    def active_blocks(self) -> tuple[int, float]:
         """How many blocks are in use, counted from 4×4, and how far the last is still faded out."""
-        return self.levels + 1 - int(self.level), self.level % 1
+        return self.max_lod + 1 - int(self.lod), self.lod % 1
 
 
 class StyleGANGenerator(Growing):
@@ -122,7 +122,7 @@ class StyleGANGenerator(Growing):
             ws: Styles; the last ones have no effect below full size.
             noise: A fresh one for each image, the same for all, or none.
         """
-        count, fade = self.working()
+        count, fade = self.active_blocks()
         x = below = self.const.expand(len(ws), -1, -1, -1)
         for block, styles in zip(self.blocks[:count], torch.split(ws, 2, dim=1), strict=False):
             below, x = x, block(x, styles, noise)
@@ -175,7 +175,7 @@ class StyleGANDiscriminator(Growing):
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """Judge images (N, C, H, W) of classes (N,): logits (N, 1)."""
-        count, fade = self.working()
+        count, fade = self.active_blocks()
         images = F.avg_pool2d(images, 1 << (len(self.from_images) - count))
         x = F.leaky_relu(self.from_images[count - 1](images), SLOPE)
         for index in reversed(range(count - 1)):

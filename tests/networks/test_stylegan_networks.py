@@ -96,8 +96,8 @@ def test_generator_fades_between_its_sizes(level):
     generator, _ = small(32)
     ws = generator.mapping(torch.randn(3, 4, dtype=torch.float64))
     images = {}
-    for generator.level in (level, float(int(level)), int(level) + 1.0):
-        images[generator.level] = generator.synthesis(ws, "const").detach().numpy()
+    for generator.lod in (level, float(int(level)), int(level) + 1.0):
+        images[generator.lod] = generator.synthesis(ws, "const").detach().numpy()
     alpha = 1 - level % 1
     expected = (1 - alpha) * images[int(level) + 1.0] + alpha * images[float(int(level))]
     np.testing.assert_allclose(images[level], expected, atol=1e-12)
@@ -110,8 +110,8 @@ def test_discriminator_grows_without_a_jump(boundary):
     _, discriminator = small(32)
     images = torch.randn(4, 3, 32, 32, dtype=torch.float64)
     logits = {}
-    for discriminator.level in (boundary, boundary - 1e-9, boundary - 0.5, boundary + 1e-9):
-        logits[discriminator.level] = discriminator(images)
+    for discriminator.lod in (boundary, boundary - 1e-9, boundary - 0.5, boundary + 1e-9):
+        logits[discriminator.lod] = discriminator(images)
     torch.testing.assert_close(logits[boundary - 1e-9], logits[boundary], rtol=0, atol=1e-6)
     assert (logits[boundary - 0.5] - logits[boundary]).abs().max() > 1e-3
     assert (logits[boundary + 1e-9] - logits[boundary]).abs().max() < 1e-6
@@ -119,7 +119,7 @@ def test_discriminator_grows_without_a_jump(boundary):
 
 def test_discriminator_sees_no_more_than_its_level():
     _, discriminator = small(16)
-    discriminator.level = 1.0
+    discriminator.lod = 1.0
     images = torch.randn(4, 3, 16, 16, dtype=torch.float64)
     coarse = F.avg_pool2d(images, 2).repeat_interleave(2, 2).repeat_interleave(2, 3)
     torch.testing.assert_close(discriminator(images), discriminator(coarse))
@@ -128,7 +128,7 @@ def test_discriminator_sees_no_more_than_its_level():
 @pytest.mark.parametrize("level", [0.0, 0.4, 1.0])
 def test_discriminator_can_be_differentiated_twice(level):
     _, discriminator = small(8)
-    discriminator.level = level
+    discriminator.lod = level
     images = torch.randn(2, 3, 8, 8, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradgradcheck(lambda x: discriminator(x).tanh().sum(), images, atol=1e-4)
 
@@ -157,10 +157,10 @@ def test_latent_and_class_are_normalised_together():
 
 def test_the_level_is_in_the_state_dict():
     generator, _ = small(32)
-    generator.level = 1.25
+    generator.lod = 1.25
     other, _ = small(32)
     other.load_state_dict(generator.state_dict())
-    assert other.level == 1.25
+    assert other.lod == 1.25
 
 
 @pytest.mark.parametrize("shape", [(3, 12, 12), (3, 16, 8), (3, 4, 4), (16, 16), (3, 2048, 2048)])

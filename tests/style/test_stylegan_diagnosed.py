@@ -51,7 +51,7 @@ def diagnosed(tmp_path, as_loader, noise_batches):
 @pytest.mark.parametrize(("level", "growth"), [(2, (60, 60)), (1.5, (12, 24)), (1, (0, 24)), (0, (0, 1))])
 def test_figures_are_those_at_the_level(level, growth, diagnosed):
     model, real, held_out, checks = diagnosed(5, lod_training_images=growth[0], lod_transition_images=growth[1])
-    assert model.generator.level == level
+    assert model.generator.lod == level
     coarse = {2: (4, 4), 1.5: (4, 2), 1: (2, 2), 0: (1, 1)}[level]
     real, held_out = (sum(blocks(images, size) for size in coarse) / 2 for images in (real, held_out))
     (figures,) = checks

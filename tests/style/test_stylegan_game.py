@@ -19,8 +19,8 @@ class Levels(Callback):
         self.seen = []
 
     def on_train_batch_end(self, trainer, model, *_):
-        assert model.generator.level == model.discriminator.level == model.generator_ema.level
-        self.seen.append(model.generator.level)
+        assert model.generator.lod == model.discriminator.lod == model.generator_ema.lod
+        self.seen.append(model.generator.lod)
 
 
 def test_growth_at_1024_is_the_published_schedule():
@@ -31,19 +31,19 @@ def test_growth_at_1024_is_the_published_schedule():
     for kimg in range(0, 25_000, 100):
         model.images_seen = kimg * 1000
         phase, within = divmod(kimg, 1200)
-        assert model.level == pytest.approx(max(0, 7 - phase - max(0, (within - 600) / 600)), abs=1 / 8192)
-        rates.setdefault(1024 >> int(model.level), set()).add(model.rate(0))
+        assert model.lod == pytest.approx(max(0, 7 - phase - max(0, (within - 600) / 600)), abs=1 / 8192)
+        rates.setdefault(1024 >> int(model.lod), set()).add(model.rate(0))
     assert rates == {8: {1}, 16: {1}, 32: {1}, 64: {1}, 128: {1.5}, 256: {2}, 512: {3}, 1024: {3}}
     model.images_seen = 8_399_000
-    assert model.level > 0
+    assert model.lod > 0
     model.images_seen = 8_400_000
-    assert model.level == 0
+    assert model.lod == 0
 
 
 def test_networks_grow_with_the_images_seen(play, noise_batches):
     levels = Levels()
     model = StyleGAN(**SMALL, lod_training_images=12, lod_transition_images=24)
-    assert model.generator.level == 2
+    assert model.generator.lod == 2
     play(model, noise_batches(14, (1, 32, 32)), levels, max_steps=14)  # of 6 images
     exact = [2, 2, 2, 1.75, 1.5, 1.25, 1, 1, 1, 0.75, 0.5, 0.25, 0, 0]
     assert levels.seen == exact
@@ -126,7 +126,7 @@ def test_trainer_plays_the_game_written_by_hand(play, noise_batches):
         real = real.double()
         if level in (1.5, 1):  # layers come, and go
             step_g, step_d = optimizer(generator, 0.01), optimizer(discriminator, 0.02)
-        generator.level = discriminator.level = level
+        generator.lod = discriminator.lod = level
         real = {
             2: pixelated(real, 4),
             1.5: (pixelated(real, 2) + pixelated(real, 4)) / 2,
@@ -177,8 +177,8 @@ def test_files_keep_the_level(play, noise_batches, tmp_path):
     images = model.sample(3, seed=0)
     assert torch.equal(images[..., ::2, ::2].repeat_interleave(2, 2).repeat_interleave(2, 3), images)  # in squares
     for again in (StyleGAN.load_from_checkpoint(tmp_path / "last.ckpt"), StyleGAN.from_pretrained(tmp_path)):
-        assert again.generator_ema.level == 1.5
-        assert again.level == 1.25  # of the next round
+        assert again.generator_ema.lod == 1.5
+        assert again.lod == 1.25  # of the next round
         assert torch.equal(again.sample(3, seed=0), images)
 
 

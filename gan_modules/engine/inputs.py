@@ -1,0 +1,193 @@
+"""What the objectives of a step are given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class Inputs:
+    """The reals of a batch, what the networks are told of them, latents and fakes.
+
+    Latents and fakes are made when an objective first asks for them. All phases of a batch then share them: a phase
+    that trains their maker gets them with their graph, the others get them detached.
+
+    Args:
+        real: Real samples ``(N, …)``, or several such tensors in a dict, list or tuple.
+        condition: What the networks are told of each sample: labels ``(N,)``, tokens ``(N, L)``, images, ….
+        prior: From a number to as many latents.
+        generate: From these inputs to fakes, a tensor or a dict, list or tuple of tensors.
+        maker: The networks whose parameters `generate` uses.
+        batch: The whole batch, for objectives that need more of it.
+
+    Attributes:
+        real: See above.
+        condition: See above.
+        batch: See above.
+    """
+
+    def __init__(
+        self,
+        real: Any,
+        condition: tuple[Any, ...] = (),
+        *,
+        prior: Callable[[int], Tensor] | None = None,
+        generate: Callable[[Inputs], Any] | None = None,
+        maker: nn.Module | Sequence[nn.Module] = (),
+        batch: Any = None,
+    ) -> None:
+        self.real = real
+        self.condition = condition
+        self.batch = batch
+        self.maker: tuple[nn.Module, ...] = (maker,) if isinstance(maker, nn.Module) else tuple(maker)
+        self._prior = prior
+        self._generate = generate
+        self._latents: Callable[[], Tensor | None] = lambda: None if prior is None else prior(len(self))
+        self._z: Tensor | None = None
+        self._fake: Any = None
+        self._has_graph = False
+        self._trains_maker = False
+        self._later: Sequence[nn.Parameter] = ()
+
+    def __len__(self) -> int:
+        return len(next(tensors(self.real)))
+
+    @property
+    def z(self) -> Any:
+        """The latents ``(N, …)`` of the fakes; `None` without a prior."""
+        if self._z is None:
+            self._z = self._latents()
+        return self._z
+
+    @property
+    def fake(self) -> Any:
+        """The fakes: with their graph in a phase that trains their maker, else detached."""
+        if self._fake is None or (self._trains_maker and not self._has_graph):
+            if self._generate is None:
+                raise AttributeError("These inputs have no fakes: pass `generate` and `maker` to Inputs.")
+            self._has_graph = self._trains_maker or bool(self._later)
+            with torch.set_grad_enabled(self._has_graph), requiring_grad(self._later):
+                self._fake = self._generate(self)
+        return self._fake if self._trains_maker else map_tensors(Tensor.detach, self._fake)
+
+    def redraw(self, n: int | None = None) -> Inputs:
+        """Return the same reals with new latents, hence new fakes.
+
+        Args:
+            n: How many fakes; by default as many as reals. The conditions of further ones begin again from the first.
+        """
+        count = len(self) if n is None else n
+        indices = torch.arange(count) % len(self)
+        condition = self.condition if count == len(self) else map_tensors(lambda t: t[indices], self.condition)
+        other = Inputs(
+            self.real,
+            condition,
+            prior=self._prior,
+            generate=self._generate,
+            maker=self.maker,
+            batch=self.batch,
+        )
+        prior = self._prior
+        other._latents = lambda: None if prior is None else prior(count)
+        other._trains_maker = self._trains_maker  # such fakes serve this phase alone
+        return other
+
+    def split(self, parts: int) -> list[Inputs]:
+        """Return the batch in as many parts, or in fewer where it has fewer samples, with the batch's latents."""
+        if parts == 1:
+            return [self]
+        sizes = [len(part) for part in torch.arange(len(self)).chunk(parts)]
+        columns = [cut(tree, sizes) for tree in (self.real, self.condition, self.batch)]
+        return [self._part(index, sizes, *column) for index, column in enumerate(zip(*columns, strict=True))]
+
+    def _part(self, index: int, sizes: list[int], real: Any, condition: tuple[Any, ...], batch: Any) -> Inputs:
+        part = Inputs(real, condition, prior=self._prior, generate=self._generate, maker=self.maker, batch=batch)
+        part._latents = lambda: None if self.z is None else torch.split(self.z, sizes)[index]
+        return part
+
+    # ---- For the engine ----------------------------------------------------------------------------------------------
+
+    def begin_phase(self, trains_maker: bool, later: Sequence[nn.Parameter] = ()) -> None:
+        """Prepare the fakes for a phase.
+
+        Args:
+            trains_maker: Whether the phase trains the fakes' maker.
+            later: The maker's parameters that a later phase of the batch will train through the same graph.
+        """
+        self._trains_maker = trains_maker
+        self._later = later
+
+    def end_phase(self) -> None:
+        """Drop the graph of the fakes once it is spent; their values stay for phases that need no graph."""
+        if self._trains_maker and self._has_graph:
+            self._fake = map_tensors(Tensor.detach, self._fake)
+            self._has_graph = False
+
+
+def tensors(tree: Any) -> Iterator[Tensor]:
+    """Yield the tensors of nested dicts, lists and tuples."""
+    if isinstance(tree, Tensor):
+        yield tree
+    elif isinstance(tree, dict):
+        for value in tree.values():
+            yield from tensors(value)
+    elif isinstance(tree, list | tuple):
+        for value in tree:
+            yield from tensors(value)
+
+
+def map_tensors(function: Callable[[Tensor], Any], tree: Any) -> Any:
+    """Return the same nested dicts, lists and tuples with the function's value in the place of each tensor."""
+    if isinstance(tree, Tensor):
+        return function(tree)
+    if isinstance(tree, dict):
+        return {key: map_tensors(function, value) for key, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        return type(tree)([map_tensors(function, value) for value in tree])
+    return tree
+
+
+def cut(tree: Any, sizes: list[int]) -> list[Any]:
+    """Return one tree a size: tensors cut along their first axis, and lists of strings likewise."""
+    if isinstance(tree, Tensor):
+        return list(torch.split(tree, sizes)) if tree.ndim and len(tree) == sum(sizes) else [tree] * len(sizes)
+    if isinstance(tree, dict):
+        pieces = {key: cut(value, sizes) for key, value in tree.items()}
+        return [{key: value[index] for key, value in pieces.items()} for index in range(len(sizes))]
+    if isinstance(tree, list | tuple) and any(isinstance(value, str) for value in tree):
+        ends = torch.tensor(sizes).cumsum(0).tolist()
+        return [tree[end - size : end] for end, size in zip(ends, sizes, strict=True)]
+    if isinstance(tree, list | tuple):
+        columns = [cut(value, sizes) for value in tree]
+        return [type(tree)(column[index] for column in columns) for index in range(len(sizes))]
+    return [tree] * len(sizes)
+
+
+@contextmanager
+def requiring_grad(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
+    """Unfreeze parameters that a phase has frozen, while a graph through them is made."""
+    frozen = [parameter for parameter in parameters if not parameter.requires_grad]
+    for parameter in frozen:
+        parameter.requires_grad_(True)
+    try:
+        yield
+    finally:
+        for parameter in frozen:
+            parameter.requires_grad_(False)
+
+
+@contextmanager
+def frozen(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
+    """Freeze parameters: no gradient is computed for them, and none reaches them."""
+    chosen = list(parameters)
+    for parameter in chosen:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in chosen:
+            parameter.requires_grad_(True)
