@@ -5,8 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, ClassVar, Literal, Self, Unpack, cast
+from typing import Literal, Unpack, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +16,6 @@ from gan_modules.engine.players import GameOptions
 from gan_modules.engine.seeds import check_seed
 from gan_modules.errors import GANError
 from gan_modules.functional.compiling import force_eager
-from gan_modules.interop.cyclegan import read_game, write_cyclegan_net
 
 TRANSLATE_CHUNK = 8  # images that `translate` makes at a time; its networks work at the images' full size
 Direction = Literal["AtoB", "BtoA"]
@@ -53,8 +51,6 @@ class TranslationGAN(GAN, ABC):
     Raises:
         GANError: If an argument is out of its range.
     """
-
-    authors_files: ClassVar[dict[str, str]]  # the networks by the names that the authors' files give them
 
     def __init__(
         self,
@@ -171,44 +167,6 @@ class TranslationGAN(GAN, ABC):
                 return torch.cat([_unnoticed(network, part).float() for part in parts])
         finally:
             network.train(was_training)
-
-    @classmethod
-    def from_authors(
-        cls, folder: str | Path, epoch: str = "latest", image_size: int | None = None, **arguments: Any
-    ) -> Self:
-        """The model in a folder of the authors' PyTorch code, such as ``latest_net_G_A.pth``, …, read safely.
-
-        Sizes, blocks, dropout and norm are inferred. Discriminators that are missing begin anew.
-
-        Args:
-            folder: Holds the generators' files and maybe the discriminators'.
-            epoch: The files' beginning.
-            image_size: Height and width to go on training with (pixels); by default a U-Net's own, else 256.
-            **arguments: Further arguments of the model, also in place of inferred ones.
-
-        Raises:
-            GANError: If files are missing, damaged, of other networks, or do not belong together.
-        """
-        found, nets = read_game(folder, epoch, cls.authors_files)
-        size = image_size or found["image_size"]
-        there, back = found["channels"]
-        shapes = {"image_shape": (there, size, size), "target_shape": (back, size, size)}
-        inferred = {key: value for key, value in found.items() if key not in ("channels", "image_size")}
-        model = cls(**shapes | inferred | arguments)
-        for name, net in nets.items():
-            try:
-                model.get_submodule(cls.authors_files[name]).load_state_dict(net.state_dict())
-            except RuntimeError as error:
-                raise GANError(
-                    f"net_{name} in '{folder}' is for images of other channels than the networks beside it: keep the "
-                    f"files of one run in one folder."
-                ) from error
-        return model
-
-    def to_authors(self, folder: str | Path, epoch: str = "latest") -> None:
-        """Write the networks as the authors' code reads them: ``latest_net_G_A.pth`` and so on."""
-        for name, module in self.authors_files.items():
-            write_cyclegan_net(self.get_submodule(module), Path(folder) / f"{epoch}_net_{name}.pth")
 
     def _check_images(self, images: Tensor, direction: Direction) -> None:
         channels = (self.image_shape if direction == "AtoB" else self.target_shape)[0]

@@ -17,7 +17,7 @@ sizes                  128×128 and 256×256                multiples of 4, also
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Unpack, cast
+from typing import Unpack, cast
 
 from torch import Tensor, nn
 from torch.nn.functional import l1_loss
@@ -59,13 +59,6 @@ class CycleGAN(TranslationGAN):
         epochs_decay: Epochs in which they then fall to 0 in a straight line; `None` keeps them up.
         **options: See `gan_modules.GAN`; there is no moving average unless asked for.
     """
-
-    authors_files: ClassVar[dict[str, str]] = {
-        "G_A": "generators.AtoB",
-        "G_B": "generators.BtoA",
-        "D_A": "discriminators.AtoB",
-        "D_B": "discriminators.BtoA",
-    }
 
     def __init__(
         self,

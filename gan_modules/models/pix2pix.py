@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import ClassVar, Unpack
+from typing import Unpack
 
 import torch
 from torch import nn
@@ -55,8 +55,6 @@ class Pix2Pix(TranslationGAN):
         epochs_decay: Epochs in which they then fall to 0 in a straight line; `None` keeps them up.
         **options: See `gan_modules.GAN`; there is no moving average unless asked for.
     """
-
-    authors_files: ClassVar[dict[str, str]] = {"G": "generator", "D": "discriminator"}
 
     def __init__(
         self,

@@ -19,17 +19,14 @@ mean style             of unmixed latents (code)          of those mixed in, too
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from itertools import islice
-from pathlib import Path
 from typing import Any, Self, Unpack, cast
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from gan_modules.engine.ema import RAMP_UP
 from gan_modules.engine.players import GameOptions, Losses, Player, adam
 from gan_modules.errors import GANError
 from gan_modules.families.latent import Deal
@@ -37,7 +34,6 @@ from gan_modules.families.style import StyleBasedGAN
 from gan_modules.functional import losses, regularizers
 from gan_modules.functional.augment import augment_bgc
 from gan_modules.functional.compiling import force_eager
-from gan_modules.interop.nvidia import read_nvidia, to_nvidia_state_dict
 from gan_modules.networks import StyleGAN2Discriminator, StyleGAN2Generator
 from gan_modules.techniques.ada import AdaptiveAugmentation
 
@@ -214,42 +210,6 @@ class StyleGAN2(StyleBasedGAN):
 
     def _sum(self, values: Tensor) -> Tensor:
         return self._mean(values) * self.trainer.world_size
-
-    @classmethod
-    def from_nvidia(cls, path: str | Path, **changes: Any) -> Self:
-        """The model in a ``.pkl`` that NVIDIA's StyleGAN2-ADA has written, to sample from and to fine-tune.
-
-        Nothing in the file is executed. Training goes on with new moments, and with ADA, where asked for, at five times
-        its speed, as in arXiv:2006.06676; the files do not say with which `r1_weight` they were trained.
-
-        Args:
-            path: Such as ``ffhq.pkl``.
-            **changes: Arguments of the class that the networks' sizes leave open: rates, weights, `freeze_d`.
-
-        Raises:
-            GANError: If the file is missing, damaged or of another kind, or `changes` ask for networks of other sizes.
-        """
-        arguments, networks = read_nvidia(path)
-        model = cls(**{"ada_images": 100_000} | arguments | changes)
-        averages = model._averages
-        try:
-            model.generator.load_state_dict(networks.get("G", networks["G_ema"]).state_dict())
-            model.discriminator.load_state_dict(networks["D"].state_dict())
-            if model.generator_ema is not None:
-                model.generator_ema.load_state_dict(networks["G_ema"].state_dict())
-        except RuntimeError as error:
-            sizes = sorted(changes.keys() & arguments.keys())
-            raise GANError(
-                f"The networks in '{path}' have sizes of their own: leave out {', '.join(sizes)}."
-            ) from error
-        # as if after enough images for the average to have its full half-life: it is not to forget the file's
-        model.images_seen = averages.images_averaged = math.ceil(averages.half_life / RAMP_UP)
-        return model
-
-    def to_nvidia_state_dict(self) -> dict[str, dict[str, Tensor]]:
-        """The state dicts that the networks "G", "D" and "G_ema" of NVIDIA's StyleGAN2-ADA take."""
-        networks = {"G": self.generator, "D": self.discriminator, "G_ema": self.generator_ema or self.generator}
-        return {name: to_nvidia_state_dict(network) for name, network in networks.items()}
 
     @classmethod
     def auto(cls, image_shape: Sequence[int], batch_size: int, **changes: Any) -> Self:
