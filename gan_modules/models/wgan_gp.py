@@ -86,9 +86,10 @@ class WGANGP(UnconditionalGAN):
 
     def discriminator_losses(self, real: Tensor, fake: Tensor) -> Losses:
         """The estimated distance with its sign turned, and the penalty (Eq. 3)."""
+        penalty = regularizers.gradient_penalty(self.discriminator, real, fake, skip_zero_curvature=True)
         return {
             "critic": losses.wasserstein_d(self.discriminator(real), self.discriminator(fake)),
-            "gradient_penalty": self.gp_weight * regularizers.gradient_penalty(self.discriminator, real, fake),
+            "gradient_penalty": self.gp_weight * penalty,
         }
 
     def generator_losses(self, fake: Tensor) -> Losses:
