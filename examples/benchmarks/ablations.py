@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import copy
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from datamodules.in_memory import InMemory
 from examples.benchmarks.games import GAMES, under_trainer
 from examples.benchmarks.pairs import Comparison, Pace, Side
 from gan_modules import DCGAN, GAN, WGANGP, VanillaGAN
-from gan_modules.engine.ema import MovingAverages
-from gan_modules.engine.players import Losses
-from gan_modules.families.latent import Deal
+from gan_modules.engine.inputs import Inputs
+from gan_modules.engine.players import Losses, Phase, Player
 from gan_modules.functional import losses, regularizers
 
 WITH, WITHOUT = "with", "without"
@@ -24,19 +23,10 @@ HELD = 50_000  # images in memory
 
 
 class FreshFakes(DCGAN):
-    """The generator's move makes images of its own."""
+    """The generator's phase makes fakes of its own."""
 
-    def deal(self, batch: Sequence[Tensor], movers: Sequence[str]) -> Sequence[tuple[Deal, float]]:
-        real = batch[0].contiguous(memory_format=torch.channels_last)
-        return [(Deal(real, (), torch.randn(len(real), self.latent_dim, device=self.device)), 1.0)]
-
-
-class NobodyRests(DCGAN):
-    """Gradients are computed for the player who rests, too."""
-
-    @contextmanager
-    def _only_moving(self, name: str) -> Iterator[None]:
-        yield
+    def phases(self) -> list[Phase]:
+        return [replace(phase, fresh=phase.player == "generator") for phase in super().phases()]
 
 
 class ChannelsFirst(DCGAN):
@@ -46,101 +36,84 @@ class ChannelsFirst(DCGAN):
         super().__init__(*arguments, **options)
         self.to(memory_format=torch.contiguous_format)
 
-    def deal(self, batch: Sequence[Tensor], movers: Sequence[str]) -> Sequence[tuple[Deal, float]]:
-        latents = torch.randn(len(batch[0]), self.latent_dim, device=self.device)
-        return [(Deal(batch[0], (), latents, self.generator(latents)), 1.0)]
+    def discriminator_losses(self, x: Inputs) -> Losses:
+        return {"minimax": losses.minimax_d(self.discriminator(x.real.contiguous()), self.discriminator(x.fake))}
 
 
 class OwnAdam(DCGAN):
-    """Adam as PyTorch makes it where nothing is said."""
+    """PyTorch's Adam with its default implementation."""
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self._optimizer_g = self._optimizer_d = partial(torch.optim.Adam, lr=2e-4, betas=(0.5, 0.999))
-
-
-class OneByOne(MovingAverages):
-    """An average that moves tensor by tensor."""
-
-    @torch.no_grad()
-    def update(self, images_seen: int) -> None:
-        for average, network in self._pairs:
-            ours, theirs = ([*module.parameters(), *module.buffers()] for module in (average, network))
-            for own, new in zip(ours, theirs, strict=True):
-                if own.is_floating_point():
-                    own.lerp_(new, 0.001)
-                else:
-                    own.copy_(new)
+    def players(self) -> dict[str, Player]:
+        optimizer = partial(torch.optim.Adam, lr=2e-4, betas=(0.5, 0.999))
+        return {name: Player(player.modules, optimizer) for name, player in super().players().items()}
 
 
 class AveragedOneByOne(DCGAN):
-    """With such an average."""
+    """An average that is updated tensor by tensor."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self._averages = OneByOne(self._averages.half_life)
-        self.generator_ema = self._averages.follow(self.generator)
+        super().__init__(*arguments, **options | {"ema_half_life": 0})
+        self.average = copy.deepcopy(self.generator).requires_grad_(False)
+
+    @torch.no_grad()
+    def after_update(self, player: str) -> None:
+        if player == "generator":
+            ours, theirs = ([*net.parameters(), *net.buffers()] for net in (self.average, self.generator))
+            for own, new in zip(ours, theirs, strict=True):
+                if own.is_floating_point():
+                    own.lerp_(new, 0.001)
 
 
 class WholeBackward(WGANGP):
-    """A penalty whose backward passes the whole critic, since a division is not in the list of what is straight."""
+    """A penalty whose backward pass goes through the whole critic."""
 
-    def discriminator_losses(self, real: Tensor, fake: Tensor) -> Losses:
-        penalty = regularizers.gradient_penalty(lambda samples: self.discriminator(samples) / 1, real, fake)
-        critic = losses.wasserstein_d(self.discriminator(real), self.discriminator(fake))
-        return {"critic": critic, "gradient_penalty": self.gp_weight * penalty}
-
-
-class GatheredByLightning(VanillaGAN):
-    """The losses that are logged are handed to Lightning, which gathers them in every batch."""
-
-    def _log_losses(self) -> None:
-        super()._log_losses()
-        shown = self.trainer.progress_bar_metrics
-        self.log_dict({name: torch.tensor(loss) for name, loss in shown.items()}, prog_bar=True, logger=False)
+    def discriminator_losses(self, x: Inputs) -> Losses:
+        return {
+            "critic": losses.wasserstein_d(self.discriminator(x.real), self.discriminator(x.fake)),
+            "gradient_penalty": self.gp_weight * regularizers.gradient_penalty(self.discriminator, x.real, x.fake),
+        }
 
 
 class LoggedByLightning(VanillaGAN):
-    """`self.log` after each move."""
+    """`self.log` in each phase."""
 
-    def after_update(self, name: str) -> None:
-        (loss,) = self._ledger._latest[name].terms.values()
-        self.log(f"{name}/logged", loss)
+    def discriminator_losses(self, x: Inputs) -> Losses:
+        return self.logged("discriminator", super().discriminator_losses(x))
+
+    def generator_losses(self, x: Inputs) -> Losses:
+        return self.logged("generator", super().generator_losses(x))
+
+    def logged(self, player: str, terms: Losses) -> Losses:
+        for name, loss in terms.items():
+            self.log(f"{player}/{name}/logged", loss.detach())
+        return terms
 
 
 class Heard(VanillaGAN):
-    """Somebody listens to Lightning's hooks around each backward and step."""
+    """A model that listens to Lightning's hooks around each backward pass and step."""
 
     def on_after_backward(self) -> None:
         pass
 
 
-class CountsTheGPUs(VanillaGAN):
-    """The optimizers look for GPUs before each step, as Lightning has them do it."""
-
-    def on_train_start(self) -> None:
-        super().on_train_start()
-        for optimizer in self.trainer.optimizers:
-            vars(optimizer).pop("_accelerator_graph_capture_health_check", None)
-
-
-# By name: the variant without the means, the game of the table that it plays, and what stands in the table
+# By name: the model without the means, the game of the table that it plays, and what stands in the table
 WITHOUT_IT: dict[str, tuple[type[GAN], str, str]] = {
-    "fakes": (FreshFakes, "dcgan", "fakes of a batch made once, against anew for the generator's move"),
-    "resting": (NobodyRests, "dcgan", "the resting player frozen"),
+    "fakes": (FreshFakes, "dcgan", "fakes of a batch made once, against once more for the generator's phase"),
     "channels_last": (ChannelsFirst, "dcgan", "channels_last"),
     "fused": (OwnAdam, "dcgan", "Adam fused"),
     "average": (AveragedOneByOne, "dcgan", "the moving average of all tensors by one operation, half-life 10,000"),
-    "curvature": (WholeBackward, "wgan_gp", "the second derivative skipped that a straight critic does not have"),
-    "logging": (LoggedByLightning, "points", "losses logged every 50 rounds, against `self.log` in each move"),
+    "curvature": (
+        WholeBackward,
+        "wgan_gp",
+        "the zero second derivative of a piecewise linear critic skipped",
+    ),
+    "logging": (LoggedByLightning, "points", "losses logged every 50 steps, against `self.log` in each phase"),
     "hooks": (Heard, "points", "Lightning's hooks around backward and step left out where nobody listens"),
-    "gathering": (GatheredByLightning, "points", "losses given to the progress bar directly, against `self.log_dict`"),
-    "count": (CountsTheGPUs, "points", "no look for GPUs before each step of a CPU's optimizers"),
 }
 
 
 def removed(name: str) -> Comparison:
-    """A game under Trainer with one of the means, and by a variant of the model without it."""
+    """Compare a game under Trainer with one of the means and without it."""
     cls, game, about = WITHOUT_IT[name]
     build, batch_size, of_game = GAMES[game]
     half_life = 10_000 if name == "average" else 0
@@ -153,21 +126,21 @@ def removed(name: str) -> Comparison:
 
 
 def compiled(name: str) -> Comparison:
-    """A game with `compile=True`."""
+    """Compare a game with `compile=True` and without."""
     build, batch_size, about = GAMES[name]
     with_it = under_trainer(partial(build, compile=True), batch_size)
     return _comparison(f"compile=True; {about}", with_it, under_trainer(build, batch_size))
 
 
 def bfloat16(name: str) -> Comparison:
-    """A game in mixed precision."""
+    """Compare a game in mixed precision and in float32."""
     build, batch_size, about = GAMES[name]
     with_it = under_trainer(build, batch_size, "bf16-mixed")
     return _comparison(f"precision bf16-mixed; {about}", with_it, under_trainer(build, batch_size))
 
 
 def uint8() -> Comparison:
-    """Batches of 64 images out of memory, held as bytes and scaled as a batch, or held as floats."""
+    """Compare batches of 64 images held as bytes and scaled as a batch, and held as floats."""
 
     def side(as_floats: bool, pace: Pace) -> None:
         images = torch.randint(0, 256, (HELD, 3, 32, 32), dtype=torch.uint8)

@@ -1,13 +1,13 @@
-"""Each variant under Lightning's Trainer against a loop written by hand over the same networks and losses.
+"""Each model under Lightning's Trainer against a loop written by hand over the same networks and losses.
 
-The loops do what a careful user would: networks and images in channels_last where the variant has them so, fused
-optimizers, the fakes of a batch made once, the resting player frozen. What the Trainer does besides is the machinery:
-Lightning's loop and hooks, the ledger of losses and its check, CSV logs every 50 rounds, a progress bar.
+The loops do what a careful user would: networks and images in channels_last where the model has them so, fused
+optimizers, the fakes of a batch made once, the other player frozen. What the Trainer does besides is the machinery:
+Lightning's loop and hooks, the log of losses and its check, CSV logs every 50 steps, a progress bar.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
 import torch
@@ -20,9 +20,11 @@ from torch.optim import Optimizer
 from examples.benchmarks.pairs import Batch, Batches, Comparison, Pace, Side
 from gan_modules import CGAN, DCGAN, GAN, WGAN, WGANGP, CycleGAN, Pix2Pix, StyleGAN, StyleGAN2, VanillaGAN
 from gan_modules.engine.allocator import keep_freed_memory
+from gan_modules.engine.inputs import Inputs
+from gan_modules.engine.players import Phase
 from gan_modules.families.latent import LatentGAN
 from gan_modules.families.style import StyleBasedGAN
-from gan_modules.families.translation import Pair, TranslationGAN
+from gan_modules.families.translation import TranslationGAN
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 HELD = 10  # batches that lie ready
@@ -32,7 +34,7 @@ STYLE_WIDTHS = {"channel_base": 1024, "channel_max": 64}
 # By name: the model, its batch size, and what stands in the table
 GAMES: dict[str, tuple[Callable[..., GAN], int, str]] = {
     "points": (
-        partial(VanillaGAN, (2,), latent_dim=2, hidden_dim=64),
+        partial(VanillaGAN, point_shape=(2,), latent_dim=2, hidden_dim=64),
         64,
         "VanillaGAN on points, 64 hidden units, batch 64: a game of two milliseconds",
     ),
@@ -41,12 +43,12 @@ GAMES: dict[str, tuple[Callable[..., GAN], int, str]] = {
     "wgan": (
         partial(WGAN, (3, 32, 32), base_channels=32),
         64,
-        "WGAN, 32 pixels, 32 channels, batch 64, five moves of the critic",
+        "WGAN, 32 pixels, 32 channels, batch 64, five updates of the critic",
     ),
     "wgan_gp": (
         partial(WGANGP, (3, 32, 32), base_channels=32),
         16,
-        "WGANGP, 32 pixels, ResNets of 32 channels, batch 16, five moves of the critic",
+        "WGANGP, 32 pixels, ResNets of 32 channels, batch 16, five updates of the critic",
     ),
     "cgan": (partial(CGAN, (1, 32, 32), 10), 64, "CGAN, 32 pixels, 10 classes, batch 64"),
     "pix2pix": (
@@ -62,20 +64,20 @@ GAMES: dict[str, tuple[Callable[..., GAN], int, str]] = {
     "stylegan": (
         partial(StyleGAN, (3, 32, 32), first_size=32, latent_dim=128, style_dim=128, **STYLE_WIDTHS),
         16,
-        "StyleGAN, grown to 32 pixels, at most 64 channels, batch 16, R1 in every round",
+        "StyleGAN, grown to 32 pixels, at most 64 channels, batch 16, R1 in every step",
     ),
     "stylegan2": (
         partial(StyleGAN2, (3, 32, 32), latent_dim=128, style_dim=128, mapping_layers=2, **STYLE_WIDTHS),
         16,
-        "StyleGAN2, 32 pixels, at most 64 channels, batch 16, path lengths in every 4th and R1 in every 16th of its "
-        "rounds, which the table counts by 16",
+        "StyleGAN2, 32 pixels, at most 64 channels, batch 16, path lengths in every 4th and R1 in every 16th step; the "
+        "table counts by 16 steps",
     ),
 }
-PERIODS = {"stylegan2": 16}  # rounds after which a game is back where it was
+PERIODS = {"stylegan2": 16}  # steps after which the phases repeat
 
 
 def game(name: str) -> Comparison:
-    """A variant under Trainer, with and without the moving average, against the loop."""
+    """Compare a model under Trainer, with and without the moving average, with the loop."""
     build, batch_size, about = GAMES[name]
     of = PERIODS.get(name, 1)
     return Comparison(
@@ -90,7 +92,7 @@ def game(name: str) -> Comparison:
 
 
 def allocator(name: str) -> Comparison:
-    """A variant under Trainer with the C library's defaults, and as the command line sets it up."""
+    """Compare a model under Trainer with the C library's defaults and with the command line's settings."""
     build, batch_size, about = GAMES[name]
     side = under_trainer(build, batch_size)
 
@@ -104,7 +106,7 @@ def allocator(name: str) -> Comparison:
 def under_trainer(
     build: Callable[..., GAN], batch_size: int, precision: str = "32-true", of: int = 1, **options: float
 ) -> Side:
-    """The side that plays a model's game by the engine, in rounds or in groups `of` them."""
+    """Return the side that trains a model by the engine; a block counts groups `of` that many steps."""
 
     def run(pace: Pace) -> None:
         model = build(**options)
@@ -115,40 +117,48 @@ def under_trainer(
             precision=precision,  # type: ignore[arg-type]
             logger=CSVLogger("."),
             enable_model_summary=False,
-        ).fit(model, Batches(pace, made_up(model, batch_size), of * len(model.turns(1))))
+        ).fit(model, Batches(pace, made_up(model, batch_size), of * batches_per_step(model)))
 
     return run
 
 
 def by_hand(build: Callable[..., GAN], batch_size: int, of: int = 1) -> Side:
-    """The side that plays a model's game in the fitting one of the loops below, in groups `of` rounds."""
+    """Return the side that trains a model by one of the loops below; a block counts groups `of` that many steps."""
 
     def run(pace: Pace) -> None:
         model = build(ema_half_life=0).to(DEVICE)
-        ready = Batches(pace, made_up(model, batch_size), of * len(model.turns(1)))
+        ready = Batches(pace, made_up(model, batch_size), of * batches_per_step(model))
         batches = (tuple(t.to(DEVICE) for t in batch) for batch in ready)
         if isinstance(model, DCGAN):
             dcgan_by_hand(model, batches)
-        elif isinstance(model, TranslationGAN):
-            translation_by_hand(model, batches)
-        elif isinstance(model, StyleBasedGAN):
-            style_by_hand(model, batches)
-        elif isinstance(model, LatentGAN):
+        elif isinstance(model, LatentGAN) and not isinstance(model, StyleBasedGAN):
             latent_by_hand(model, batches)
+        else:
+            with DEVICE:
+                phases_by_hand(model, batches)
 
     return run
 
 
 def made_up(model: GAN, batch_size: int) -> list[Batch]:
-    """Batches that a model takes."""
-    shapes = [model.image_shape, *([model.target_shape] if isinstance(model, TranslationGAN) else [])]
-    images = [torch.rand(HELD, batch_size, *shape) * 2 - 1 for shape in shapes]
-    labels = [torch.randint(model.num_classes, (HELD, batch_size))] if model.num_classes else []
-    return list(zip(*images, *labels, strict=True))
+    """Return batches that a model takes."""
+    tensors: list[Tensor] = []
+    if isinstance(model, TranslationGAN):
+        tensors += [random_samples(batch_size, shape) for shape in (model.image_shape, model.target_shape)]
+    elif isinstance(model, LatentGAN):
+        tensors.append(random_samples(batch_size, model.sample_shape))
+        if model.num_classes:
+            tensors.append(torch.randint(model.num_classes, (HELD, batch_size)))
+    return list(zip(*tensors, strict=True))
+
+
+def random_samples(batch_size: int, shape: Sequence[int]) -> Tensor:
+    """Return uniform noise in [-1, 1] for all batches, ``(HELD, batch_size, *shape)``."""
+    return torch.rand(HELD, batch_size, *shape) * 2 - 1
 
 
 def dcgan_by_hand(model: DCGAN, batches: Iterable[Batch]) -> None:
-    """The paper's loop without a line of ours but the two networks."""
+    """Play the paper's loop without a line of ours but the two networks."""
     generator, discriminator = model.generator, model.discriminator
     adam_g = torch.optim.Adam(generator.parameters(), 2e-4, (0.5, 0.999), fused=True)
     adam_d = torch.optim.Adam(discriminator.parameters(), 2e-4, (0.5, 0.999), fused=True)
@@ -167,63 +177,79 @@ def dcgan_by_hand(model: DCGAN, batches: Iterable[Batch]) -> None:
 
 
 def latent_by_hand(model: LatentGAN, batches: Iterable[Batch]) -> None:
-    """The alternating loop over a variant's own networks and losses."""
+    """Play the alternating loop on a model's own networks and losses."""
     generator, discriminator = model.generator, model.discriminator
-    optimizer_d, optimizer_g = optimizers(model)
-    for number, (real, *condition) in enumerate(batches, 1):
-        both = number % model.n_critic == 0
+    optimizers = optimizers_of(model)
+    n_critic = batches_per_step(model)
+    for number, (real, *labels) in enumerate(batches, 1):
+        condition, both = tuple(labels), number % n_critic == 0
         if real.ndim == 4:
             real = real.contiguous(memory_format=torch.channels_last)
         with torch.set_grad_enabled(both):
             fake = generator(torch.randn(len(real), model.latent_dim, device=DEVICE), *condition)
-        move(optimizer_d, model.discriminator_losses(real, fake.detach(), *condition))
+        update(optimizers["discriminator"], model.discriminator_losses(inputs(real, condition, fake.detach())))
         if isinstance(model, WGAN):
             with torch.no_grad():
                 for parameter in discriminator.parameters():
                     parameter.clamp_(-model.clip, model.clip)
         if both:
             discriminator.requires_grad_(False)
-            move(optimizer_g, model.generator_losses(fake, *condition))
+            update(optimizers["generator"], model.generator_losses(inputs(real, condition, fake)))
             discriminator.requires_grad_(True)
 
 
-def translation_by_hand(model: Pix2Pix | CycleGAN, batches: Iterable[Batch]) -> None:
-    """The loop over pairs of images; CycleGAN's generators move before its discriminators."""
-    players = model.configure_players()
-    steps = list(zip(players.items(), optimizers(model), strict=True))
-    for a, b in batches:
-        pair = Pair({"AtoB": a, "BtoA": b})
-        pair.fakes = {direction: net(pair.images[direction]) for direction, net in model.translators().items()}
-        for (name, player), optimizer in steps:
-            resting = [other.network for rival, other in players.items() if rival != name]
-            for network in resting:
-                network.requires_grad_(False)
-            move(optimizer, player.objective(pair))
-            for network in resting:
-                network.requires_grad_(True)
+def inputs(real: Tensor, condition: tuple[Tensor, ...], fake: Tensor) -> Inputs:
+    """Return what an objective is given, with these very fakes."""
+    given = Inputs(real, condition, generate=lambda _: fake)
+    given.begin_phase(trains_maker=True)
+    return given
 
 
-def style_by_hand(model: StyleBasedGAN, batches: Iterable[Batch]) -> None:
-    """The loop over moves that draw latents of their own, with the regularizers when they are due."""
-    players = model.configure_players()
-    steps = dict(zip(players, optimizers(model), strict=True))
-    for number, batch in enumerate(batches):
-        (moves,) = model.turns(number)
-        ((part, _),) = model.deal(batch, moves)
-        for name in moves:
-            mover = name.partition("/")[0]
-            for rival, player in players.items():
-                player.network.requires_grad_(rival == mover)
-            move(steps[mover], players[mover].objective_of(name)(part))
+def phases_by_hand(model: GAN, batches: Iterable[Batch]) -> None:
+    """Play the phases of a model, and nothing else."""
+    optimizers = optimizers_of(model)
+    for phase, given in phases_played(model, batches):
+        update(optimizers[phase.player], phase.objective(given))
 
 
-def optimizers(model: GAN) -> list[Optimizer]:
-    """The variant's own, in the order of its players."""
-    return [player.optimizer(list(player.network.parameters())) for player in model.configure_players().values()]
+def phases_played(model: GAN, batches: Iterable[Batch]) -> Iterator[tuple[Phase, Inputs]]:
+    """Yield each phase with what its objective is given, while the parameters of the other players are frozen."""
+    phases = model.phases()
+    owned = {name: player.parameters() for name, player in model.players().items()}
+    step, played = 0, 0
+    for batch in batches:
+        shared = model.inputs(batch)
+        made_by = [p for module in shared.maker for p in module.parameters()]
+        of_maker = {id(p) for p in made_by}
+        makers = {name for name, parameters in owned.items() if any(id(p) in of_maker for p in parameters)}
+        length = max(phase.batches(step) for phase in phases)
+        due = [phase for phase in phases if played >= length - phase.batches(step)]
+        for index, phase in enumerate(due):
+            for name, parameters in owned.items():
+                for parameter in parameters:
+                    parameter.requires_grad_(name == phase.player)
+            given = shared.redraw() if phase.fresh else shared
+            is_needed = any(other.player in makers and not other.fresh for other in due[index + 1 :])
+            given.begin_phase(phase.player in makers, made_by if is_needed else ())
+            yield phase, given
+            given.end_phase()
+        played += 1
+        if played == length:
+            step, played = step + 1, 0
 
 
-def move(optimizer: Optimizer, losses: dict[str, Tensor]) -> None:
-    """One step down the sum of the losses."""
+def batches_per_step(model: GAN) -> int:
+    """Return the batches of a step without lazy phases."""
+    return max(phase.batches(1) for phase in model.phases())
+
+
+def optimizers_of(model: GAN) -> dict[str, Optimizer]:
+    """Return the players' optimizers by name."""
+    return {name: player.optimizer(player.parameters()) for name, player in model.players().items()}
+
+
+def update(optimizer: Optimizer, losses: dict[str, Tensor]) -> None:
+    """Take one step down the sum of the losses."""
     optimizer.zero_grad()
     torch.stack(list(losses.values())).sum().backward()
     optimizer.step()

@@ -1,7 +1,7 @@
 """Images a second out of a folder of photographs, cut and resized to 64 pixels, as floats in [-1, 1].
 
 torchvision's ImageFolder with Resize, CenterCrop, ToTensor and Normalize against our datamodules: files, the same files
-packed, and the same images in memory. A round is one pass over the photographs; its loader starts with the pass.
+packed, and the same images in memory. A step is one pass over the photographs; its loader starts with the pass.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ class Batches:
 
 
 def passes(build: Callable[[], Batches | DataLoader[tuple[Tensor, Tensor]]]) -> Side:
-    """Whole passes over a loader, each a round."""
+    """Whole passes over a loader, each a step."""
 
     def run(pace: Pace) -> None:
         loader = build()

@@ -1,6 +1,6 @@
 """Two or more ways of doing the same, timed in turn, so that a drift of the machine's speed favours none.
 
-Each side runs in a process of its own. All are kept alive, and one at a time is let go on for some rounds: A B B A A …
+Each side runs in a process of its own. All are kept alive, and one at a time works for some steps: A B B A A …
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ FEWEST_PAIRS, LONGEST = 3, 60.0  # after so many pairs and seconds a comparison 
 
 
 class Pace:
-    """Lets a side go on for as many rounds as are asked for, and tells how long they took."""
+    """Lets a side take as many steps as are asked for, and reports how long they took."""
 
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe
@@ -36,7 +36,7 @@ class Pace:
         self._over = False
 
     def goes_on(self) -> bool:
-        """To be asked before each round: whether there is to be one. Waits while other sides have their turn."""
+        """Return whether the side is to take another step; waits while the other sides work."""
         if self._over:
             return False
         if self._left == 0:
@@ -52,18 +52,18 @@ class Pace:
 
 
 class Batches:
-    """A loader of batches that lie ready in memory, which waits at the end of a round where it is told to.
+    """A loader of batches that lie ready in memory, which waits for its pace before each step.
 
     Args:
-        pace: Who tells.
+        pace: Says when to go on.
         ready: The batches, served again and again.
-        turns: Batches that a round takes.
+        per_step: Batches that a step takes.
     """
 
-    def __init__(self, pace: Pace, ready: Sequence[Batch], turns: int = 1) -> None:
+    def __init__(self, pace: Pace, ready: Sequence[Batch], per_step: int = 1) -> None:
         self._pace = pace
         self._ready = ready
-        self._turns = turns
+        self._per_step = per_step
         self.batch_size = len(ready[0][0])
 
     def __len__(self) -> int:
@@ -71,7 +71,7 @@ class Batches:
 
     def __iter__(self) -> Iterator[Batch]:
         for number in itertools.count():
-            if number % self._turns == 0 and not self._pace.goes_on():
+            if number % self._per_step == 0 and not self._pace.goes_on():
                 return
             yield self._ready[number % len(self._ready)]
 
@@ -87,7 +87,7 @@ class Comparison:
         about: What both sides do, and what differs.
         sides: By name; each works for as long as its pace goes on.
         against: For each side but the first, the name of the one it is measured by.
-        units: How many of what is counted (images, say) a round is worth, for rates.
+        units: How many of what is counted (images, say) a step is worth, for rates.
     """
 
     about: str
@@ -98,10 +98,10 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Measured:
-    """What came of it.
+    """What was measured.
 
     Attributes:
-        seconds: Of a round, by side, one figure a block.
+        seconds: Of a step, by side, one figure a block.
         megabytes: The most memory that each side's process has held.
     """
 
@@ -116,7 +116,7 @@ def measure(
 
     Args:
         find: Makes the comparison, in each process anew; importable by name.
-        pairs: Blocks of rounds that each side plays, or fewer where they take long.
+        pairs: Blocks of steps that each side plays, or fewer where they take long.
         seconds: About how long the first side's blocks last.
         keep: Whether all sides keep the memory they have freed, as the command line does, or none does.
         threads: That torch may use in each.
@@ -134,8 +134,8 @@ def measure(
             processes[-1].start()
             theirs.close()
 
-        def play(name: str, rounds: int) -> float:
-            pipes[name].send(rounds)
+        def play(name: str, steps: int) -> float:
+            pipes[name].send(steps)
             answer = pipes[name].recv()
             if isinstance(answer, str):
                 raise RuntimeError(f"'{name}' has failed:\n{answer}")
@@ -145,20 +145,20 @@ def measure(
             for name in names:
                 said(f"warming up {name}")
                 play(name, 1)
-            rounds = 1
-            for _ in range(2):  # as many rounds for all, so that they stay at the same place of the game
-                took, *_ = [play(name, rounds) for name in names]
+            steps = 1
+            for _ in range(2):  # as many steps for all, so that they stay at the same place of the game
+                took, *_ = [play(name, steps) for name in names]
                 if took >= seconds:
                     break
-                rounds = max(1, round(seconds / took * rounds))
+                steps = max(1, round(seconds / took * steps))
             taken: dict[str, list[float]] = {name: [] for name in names}
             began = time.perf_counter()
             for pair in range(pairs):
                 if pair >= FEWEST_PAIRS and time.perf_counter() - began > LONGEST:
                     break
-                said(f"pair {pair + 1} of {pairs}, {rounds} rounds each")
+                said(f"pair {pair + 1} of {pairs}, {steps} steps each")
                 for name in names if pair % 2 == 0 else reversed(names):
-                    taken[name].append(play(name, rounds) / rounds)
+                    taken[name].append(play(name, steps) / steps)
             return Measured(taken, {name: play(name, 0) for name in names})
         finally:
             for pipe, process in zip(pipes.values(), processes, strict=True):

@@ -7,7 +7,7 @@ Install them beside the environment, not in it (their requirements are of other 
     python -m examples.benchmarks.run torchgan
 
 Both sides get the same batches, play the same game with the same optimizers' settings, and log as they do by default.
-Ours differs in what the table is about: channels_last, fused Adam, one batch of fakes for both moves, the resting
+Ours differs in what the table is about: channels_last, fused Adam, one batch of fakes for both phases, the other
 player frozen, no ``.item()`` in a step. The peers' shims only make their imports work and keep them on the CPU.
 """
 
@@ -29,8 +29,9 @@ from torch import Tensor, nn
 
 from examples.benchmarks.games import DEVICE, HELD, by_hand, under_trainer
 from examples.benchmarks.pairs import Batches, Comparison, Pace, Side
+from gan_modules.engine.inputs import Inputs
 from gan_modules.engine.players import Losses, adam
-from gan_modules.families.latent import UnconditionalGAN
+from gan_modules.families.latent import LatentGAN
 from gan_modules.functional import losses, regularizers
 
 FOLDER = "GAN_MODULES_PEERS"  # the variable with the folder that --peers names
@@ -38,18 +39,18 @@ BATCH = 64
 LR = 2e-4
 
 
-class OnTheirNets(UnconditionalGAN):
-    """Our engine's game between a peer's networks.
+class OnTheirNets(LatentGAN):
+    """Our engine's training of a peer's networks.
 
     Args:
         generator: From latents to images.
         discriminator: From images to logits.
-        judge: The discriminator's terms, from the discriminator, reals, fakes and the number of its moves before.
-        deceive: The generator's loss, from the logits of its images.
+        loss_d: From the discriminator, reals, fakes and the number of its updates before to its terms.
+        loss_g: From the logits of fakes to the generator's loss.
         image_size: Height and width.
         latent_dim: Size of the latent vector.
         betas: Adam's.
-        n_critic: Moves of the discriminator a round.
+        n_critic: Updates of the discriminator in a step.
         lr_d: Its learning rate.
         **options: See `gan_modules.GAN`.
     """
@@ -58,8 +59,8 @@ class OnTheirNets(UnconditionalGAN):
         self,
         generator: nn.Module,
         discriminator: nn.Module,
-        judge: Callable[[nn.Module, Tensor, Tensor, int], Losses],
-        deceive: Callable[[Tensor], Tensor],
+        loss_d: Callable[[nn.Module, Tensor, Tensor, int], Losses],
+        loss_g: Callable[[Tensor], Tensor],
         *,
         image_size: int = 32,
         latent_dim: int = 128,
@@ -78,16 +79,16 @@ class OnTheirNets(UnconditionalGAN):
             n_critic=n_critic,
             **options,
         )
-        self.judge = judge
-        self.deceive = deceive
-        self.judged = 0
+        self.loss_d = loss_d
+        self.loss_g = loss_g
+        self.updates_d = 0
 
-    def discriminator_losses(self, real: Tensor, fake: Tensor) -> Losses:
-        self.judged += 1
-        return self.judge(self.discriminator, real, fake, self.judged - 1)
+    def discriminator_losses(self, x: Inputs) -> Losses:
+        self.updates_d += 1
+        return self.loss_d(self.discriminator, x.real, x.fake, self.updates_d - 1)
 
-    def generator_losses(self, fake: Tensor) -> Losses:
-        return {"adversarial": self.deceive(self.discriminator(fake))}
+    def generator_losses(self, x: Inputs) -> Losses:
+        return {"adversarial": self.loss_g(self.discriminator(x.fake))}
 
 
 def hinge(net: nn.Module, real: Tensor, fake: Tensor, number: int) -> Losses:
@@ -101,7 +102,7 @@ def minimax(net: nn.Module, real: Tensor, fake: Tensor, number: int) -> Losses:
 def wasserstein(net: nn.Module, real: Tensor, fake: Tensor, number: int) -> Losses:
     return {
         "critic": losses.wasserstein_d(net(real), net(fake)),
-        "gradient_penalty": 10.0 * regularizers.gradient_penalty(net, real, fake),
+        "gradient_penalty": 10.0 * regularizers.gradient_penalty(net, real, fake, skip_zero_curvature=True),
     }
 
 
@@ -116,7 +117,7 @@ MIMICRY: dict[str, tuple[str, str, Any, Any, tuple[float, float], int]] = {
 
 def mimicry(name: str) -> Comparison:
     """One of torch-mimicry's games at 32 pixels, by its trainer and by ours."""
-    package, class_name, judge, deceive, betas, n_critic = MIMICRY[name]
+    package, class_name, loss_d, loss_g, betas, n_critic = MIMICRY[name]
 
     def nets() -> tuple[nn.Module, nn.Module]:
         import_mimicry()
@@ -141,9 +142,9 @@ def mimicry(name: str) -> Comparison:
             ).train()
 
     def ours(**options: Any) -> OnTheirNets:
-        return OnTheirNets(*nets(), judge, deceive, betas=betas, n_critic=n_critic, **options)
+        return OnTheirNets(*nets(), loss_d, loss_g, betas=betas, n_critic=n_critic, **options)
 
-    about = f"torch-mimicry's {class_name} at 32 pixels, batch {BATCH}, {n_critic} moves of the discriminator a round"
+    about = f"torch-mimicry's {class_name} at 32 pixels, batch {BATCH}, {n_critic} updates of the discriminator a step"
     return against_ours(about, "torch-mimicry", theirs, ours)
 
 
@@ -197,14 +198,14 @@ def torchgan() -> Comparison:
             **options,
         )
 
-    about = f"torchgan's DCGAN at 32 pixels, 64 channels, batch {BATCH}; its trainer moves the generator first"
+    about = f"torchgan's DCGAN at 32 pixels, 64 channels, batch {BATCH}; its trainer updates the generator first"
     return against_ours(about, "torchgan", theirs, ours)
 
 
 # ---- stylegan2-pytorch -----------------------------------------------------------------------------------------------
 
 STYLE_SIZE, STYLE_BATCH, CAPACITY = 64, 16, 8  # pixels; images; the unit of its networks' widths
-LAZY = 4  # rounds from one gradient penalty to the next
+LAZY = 4  # steps from one gradient penalty to the next
 
 
 def stylegan2() -> Comparison:
@@ -242,8 +243,9 @@ def stylegan2() -> Comparison:
         )
 
     about = (
-        f"stylegan2-pytorch's game at {STYLE_SIZE} pixels, capacity {CAPACITY}, batch {STYLE_BATCH}; a round is {LAZY} "
-        f"steps, the first with the gradient penalty; its path lengths and averages begin after 5,000 and 20,000 steps"
+        f"stylegan2-pytorch's game at {STYLE_SIZE} pixels, capacity {CAPACITY}, batch {STYLE_BATCH}; the table counts "
+        f"by {LAZY} steps, the first with the gradient penalty; its path lengths and averages begin after 5,000 and "
+        f"20,000 steps"
     )
     return against_ours(about, "stylegan2-pytorch", theirs, ours, STYLE_BATCH, LAZY)
 
@@ -286,7 +288,7 @@ class FirstOutput(nn.Module):
 
 
 def hinge_with_lazy_penalty(net: nn.Module, real: Tensor, fake: Tensor, number: int) -> Losses:
-    """Its objective: reals are to score low, and every fourth round gradients at both kinds of images to vanish."""
+    """Its objective: reals are to score low, and every fourth step gradients at both kinds of images to vanish."""
     lazy = number % LAZY == 0
     images = [images.detach().requires_grad_(lazy) for images in (real, fake)]
     scores = [net(kind).float() for kind in images]

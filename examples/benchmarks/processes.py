@@ -1,6 +1,6 @@
 """How much of a process's speed is left when there are two: DCGAN under Trainer, with one thread each.
 
-Each process plays batches of its own (weak scaling), so with no loss a round takes as long as before. One process alone
+Each process plays batches of its own (weak scaling), so with no loss a step takes as long as before. One process alone
 is timed, then both, in turn; in a third kind of run two processes play the same without telling each other anything,
 which shows what they take from one another by sharing the machine. With fewer cores than processes the figures mean
 nothing.
@@ -27,11 +27,11 @@ from torch import Tensor
 from gan_modules import DCGAN
 
 SHAPE, CHANNELS, BATCH, WARM_UP = (3, 32, 32), 32, 64, 10
-CHILD = "BENCHMARK_ROUNDS"
+CHILD = "BENCHMARK_STEPS"
 
 
 class Clock(Callback):
-    """Seconds a round, from the end of the warm-up to the last."""
+    """Seconds a step, from the end of the warm-up to the last."""
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         if trainer.global_step == WARM_UP:
@@ -48,14 +48,14 @@ class Batches:
         return itertools.repeat(torch.rand(BATCH, *SHAPE) * 2 - 1)
 
 
-def play(rounds: int) -> None:
+def train(steps: int) -> None:
     """One process's part, which the first of them prints."""
     torch.set_num_threads(1)
     clock, together = Clock(), int(os.environ.get("WORLD_SIZE", 1))
     trainer = Trainer(
         accelerator="cpu",
         devices=together,
-        max_steps=rounds + WARM_UP,
+        max_steps=steps + WARM_UP,
         logger=False,
         callbacks=[clock],
         enable_checkpointing=False,
@@ -67,11 +67,11 @@ def play(rounds: int) -> None:
         print(f"seconds {clock.seconds}")
 
 
-def timed(rounds: int, processes: int, together: bool) -> float:
-    """Milliseconds a round, of the slowest process."""
+def timed(steps: int, processes: int, together: bool) -> float:
+    """Return the milliseconds a step, of the slowest process."""
     torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"] if together else []
     command = [sys.executable, *torchrun, __file__]
-    environment = os.environ | {CHILD: str(rounds), "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {CHILD: str(steps), "OMP_NUM_THREADS": "1"}
     running = [
         subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(1 if together else processes)
@@ -84,7 +84,7 @@ def timed(rounds: int, processes: int, together: bool) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=60, help="timed rounds in each run")
+    parser.add_argument("--steps", type=int, default=60, help="timed steps in each run")
     parser.add_argument("--repeats", type=int, default=5, help="runs of each kind")
     parser.add_argument("--processes", type=int, default=2)
     args = parser.parse_args()
@@ -96,18 +96,18 @@ def main() -> None:
     taken: dict[str, list[float]] = {name: [] for name in kinds}
     for repeat in range(args.repeats):
         for name, (processes, together) in list(kinds.items())[:: -1 if repeat % 2 else 1]:
-            taken[name].append(timed(args.rounds, processes, together))
+            taken[name].append(timed(args.steps, processes, together))
     alone, *_ = taken.values()
     for name, times in taken.items():
         ratios = [one / many for one, many in zip(alone, times, strict=True)]
         print(
-            f"{name:<24} {statistics.median(times):7.1f} ms a round, efficiency {statistics.median(ratios):.3f} "
+            f"{name:<24} {statistics.median(times):7.1f} ms a step, efficiency {statistics.median(ratios):.3f} "
             f"({min(ratios):.3f} to {max(ratios):.3f})"
         )
 
 
 if __name__ == "__main__":
     if CHILD in os.environ:
-        play(int(os.environ[CHILD]))
+        train(int(os.environ[CHILD]))
     else:
         main()

@@ -1,13 +1,13 @@
 """One table of how fast this library is, beside loops written by hand, other libraries and torchvision.
 
     python -m examples.benchmarks.run                            # everything that the results do not have yet
-    python -m examples.benchmarks.run dcgan torchgan --quick     # these two anew, roughly
+    python -m examples.benchmarks.run dcgan torchgan --quick     # these two again, roughly
     python -m examples.benchmarks.run --list
 
-Each comparison runs its sides in processes of their own, in turn, on the same networks, batches and settings; most of
-them twice, with memory that is freed given back to the system, and kept, alike on all sides. What is measured goes to
-table.json in the folder of the results at once, so that a run that is broken off goes on where it was; README.md beside
-it is made from that file.
+Each comparison runs its sides in processes of their own, alternating, on the same networks, batches and settings. Most
+run twice: freed memory is given back to the system, or kept, alike on all sides. Each result goes at once to a line of
+table.jsonl in the folder of the results, so that an interrupted run goes on where it was; README.md beside it is made
+from that file. The samples behind the medians go to the folder samples, which git ignores.
 """
 
 from __future__ import annotations
@@ -29,7 +29,17 @@ import torch
 
 from examples.benchmarks import pairs, peers, starting
 from examples.benchmarks.pairs import Measured, middle
-from examples.benchmarks.table import AS_IS, KEPT, SECTIONS, START_UP, Section, page
+from examples.benchmarks.table import (
+    AS_IS,
+    KEPT,
+    SECTIONS,
+    START_UP,
+    Section,
+    page,
+    read_table,
+    summary,
+    write_table,
+)
 
 PACKAGES = ("torch", "torchvision", "lightning", "numpy", "pillow")
 
@@ -38,12 +48,14 @@ def main() -> None:
     known = [name for section in SECTIONS for name in section.finds] + [START_UP]
     arguments = parse(known)
     os.environ[peers.FOLDER] = str(arguments.peers.resolve())
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    path = arguments.out / "table.json"
-    table = json.loads(path.read_text()) if path.exists() else {}
+    samples = arguments.out / "samples"
+    samples.mkdir(parents=True, exist_ok=True)
+    path = arguments.out / "table.jsonl"
+    table = read_table(path)
     for name in arguments.names or known:
         section = next((section for section in SECTIONS if name in section.finds), None)
-        for key, measure in measurements(name, section, arguments).items():
+        for memory, measure in measurements(name, section, arguments).items():
+            key = f"{name}, {memory}" if memory else name
             if key in table and not arguments.names:
                 continue
             if section is not None and section.of_peers and not arguments.peers.is_dir():
@@ -51,10 +63,12 @@ def main() -> None:
                 continue
             measured = measure(said=partial(said, key))
             command = shlex.join(["python", "-m", "examples.benchmarks.run", *sys.argv[1:]])
-            table[key] = vars(measured) | {"command": command, "setting": setting(arguments)}
-            written = path.with_suffix(".partial")
-            written.write_text(json.dumps(table, indent=1) + "\n")
-            written.replace(path)
+            (samples / f"{key}.json").write_text(json.dumps(vars(measured)))
+            found = None if section is None else section.finds[name]()
+            table[key] = summary(
+                measured, command, setting(arguments), name=name, memory=memory, section=section, comparison=found
+            )
+            write_table(table, path)
             (arguments.out / "README.md").write_text(page(table))
             figures = (f"{side} {middle(taken)[0]:.4g} s" for side, taken in measured.seconds.items())
             said(key, ", ".join(figures), "\n")
@@ -62,8 +76,10 @@ def main() -> None:
 
 def parse(known: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="NAME", help="comparisons to make anew; default: all still missing")
-    parser.add_argument("--pairs", type=int, default=40, help="blocks of rounds that each side plays")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="comparisons to make again; default: all still missing"
+    )
+    parser.add_argument("--pairs", type=int, default=40, help="blocks of steps that each side takes")
     parser.add_argument("--seconds", type=float, default=0.5, help="about how long a block lasts")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="that torch uses on each side")
     parser.add_argument("--peers", type=Path, default="build/peers", help="where the other libraries are installed")
@@ -88,12 +104,12 @@ def parse(known: list[str]) -> argparse.Namespace:
 def measurements(
     name: str, section: Section | None, arguments: argparse.Namespace
 ) -> dict[str, Callable[..., Measured]]:
-    """What there is to be measured under a name, by the keys of the results."""
+    """Return what there is to measure under a name, by what becomes of freed memory."""
     if section is None:
-        return {START_UP: partial(start_up, min(arguments.pairs, 5))}
+        return {"": partial(start_up, min(arguments.pairs, 5))}
     settings = {"pairs": arguments.pairs, "seconds": arguments.seconds, "threads": arguments.threads}
     return {
-        f"{name}, {memory}": partial(pairs.measure, section.finds[name], keep=memory == KEPT, **settings)
+        memory: partial(pairs.measure, section.finds[name], keep=memory == KEPT, **settings)
         for memory in section.memory
         if memory == AS_IS or not torch.cuda.is_available()  # where there is a GPU, nothing is kept
     }

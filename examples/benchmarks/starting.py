@@ -1,4 +1,4 @@
-"""How long it takes to begin: imports, the command line, the first round; and how much memory each takes.
+"""How long it takes to begin: imports, the command line, the first step; and how much memory each takes.
 
 It runs as a small process of its own, since Linux counts the memory of the process that starts another as the other's.
 """
@@ -21,7 +21,7 @@ COMMANDS = {
     "import gan_modules": ["-c", "import gan_modules"],
     "from gan_modules import DCGAN": ["-c", "from gan_modules import DCGAN"],
     "gan-modules --help": ["-m", "gan_modules", "--help"],
-    "gan-modules fit, one round of DCGAN on digits, checkpoint": ["-m", "gan_modules", *FIT.split()],
+    "gan-modules fit, one step of DCGAN on digits, checkpoint": ["-m", "gan_modules", *FIT.split()],
 }
 
 

@@ -1,10 +1,10 @@
-"""StyleGAN2's training step against the plainest form of the same networks, in turns, in one process.
+"""StyleGAN2's training step against the plainest form of the same networks, alternating in one process.
 
     python examples/benchmarks/style_step.py --image_size 32 --batch_size 16 --threads 1
 
 Plain is: modulated convolutions with a kernel of its own for each image, all in one grouped convolution; zeros put
 between the pixels, and a convolution over all of them, to upsample; contiguous memory. Both forms start from the same
-weights, and their images are compared before they are timed. A step is a move of each player, R1 every 16th and path
+weights, and their images are compared before they are timed. A step is an update of each player, R1 every 16th and path
 lengths every 4th step.
 """
 
@@ -84,10 +84,10 @@ class Game:
         self.form: Callable[[], AbstractContextManager[object]] = plainly if plain else nullcontext
         self.layout = layout
 
-    def moves(self, real: Tensor, z: Tensor) -> dict[str, Callable[[], Tensor]]:
+    def phases(self, real: Tensor, z: Tensor) -> dict[str, Callable[[], Tensor]]:
         real = real.contiguous(memory_format=self.layout)
 
-        def judge() -> Tensor:
+        def discriminator() -> Tensor:
             with torch.no_grad():
                 fake = self.generator(z)
             return losses.minimax_d(self.discriminator(real), self.discriminator(fake))
@@ -97,16 +97,16 @@ class Game:
             return regularizers.path_lengths(self.generator.synthesis(ws), ws).square().mean()
 
         return {
-            "discriminator": judge,
+            "discriminator": discriminator,
             "generator": lambda: losses.non_saturating_g(self.discriminator(self.generator(z))),
             "R1": lambda: regularizers.r1(self.discriminator, real),
             "path lengths": path_lengths,
         }
 
-    def seconds(self, move: str, real: Tensor, z: Tensor) -> float:
+    def seconds(self, phase: str, real: Tensor, z: Tensor) -> float:
         net, optimizer = (
             (self.discriminator, self.optimizers[0])
-            if move in ("discriminator", "R1")
+            if phase in ("discriminator", "R1")
             else (self.generator, self.optimizers[1])
         )
         self.generator.requires_grad_(net is self.generator)
@@ -115,7 +115,7 @@ class Game:
             wait(real.device)
             start = time.perf_counter()
             optimizer.zero_grad()
-            self.moves(real, z)[move]().backward()
+            self.phases(real, z)[phase]().backward()
             optimizer.step()
             wait(real.device)
             return time.perf_counter() - start
@@ -154,13 +154,13 @@ def main() -> None:
         torch.testing.assert_close(ours, plain, rtol=1e-3, atol=1e-3)
     totals = dict.fromkeys(games, 0.0)
     print(f"{'':<14} {'plain':>9} {'ours':>9} {'ratio':>7}   ms, medians of {options.repeats}; every so many steps")
-    for move, interval in {"discriminator": 1, "generator": 1, "R1": 16, "path lengths": 4}.items():
+    for phase, interval in {"discriminator": 1, "generator": 1, "R1": 16, "path lengths": 4}.items():
         for game in games.values():
-            game.seconds(move, real, z)
-        pairs = [{name: game.seconds(move, real, z) for name, game in games.items()} for _ in range(options.repeats)]
+            game.seconds(phase, real, z)
+        pairs = [{name: game.seconds(phase, real, z) for name, game in games.items()} for _ in range(options.repeats)]
         ours, plain = (1e3 * statistics.median(pair[name] for pair in pairs) for name in games)
         ratio = statistics.median(pair["plain"] / pair["ours"] for pair in pairs)
-        print(f"{move:<14} {plain:9.1f} {ours:9.1f} {ratio:7.2f}   {interval}")
+        print(f"{phase:<14} {plain:9.1f} {ours:9.1f} {ratio:7.2f}   {interval}")
         totals["ours"] += ours / interval
         totals["plain"] += plain / interval
     print(f"{'a step':<14} {totals['plain']:9.1f} {totals['ours']:9.1f} {totals['plain'] / totals['ours']:7.2f}")

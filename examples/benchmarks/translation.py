@@ -34,7 +34,7 @@ def pix2pix(inputs: Path, targets: Path, out: Path, epochs: int) -> None:
         str(inputs), str(targets), image_size=64, load_size=68, val_fraction=0.2, batch_size=16, num_workers=0
     )
     model = Pix2Pix(
-        image_shape=data.image_shape,
+        image_shape=data.spec["image_shape"],
         base_channels=32,
         discriminator_channels=32,
         patch_layers=2,
@@ -69,7 +69,7 @@ def cyclegan(out: Path, epochs: int) -> None:
         str(out / "data"), image_size=32, load_size=32, horizontal_flip=False, batch_size=4, num_workers=0
     )
     model = CycleGAN(
-        image_shape=data.image_shape,
+        image_shape=data.spec["image_shape"],
         base_channels=16,
         discriminator_channels=32,
         patch_layers=2,

@@ -9,7 +9,7 @@ import torch
 from gan_modules.engine.game import GAN
 from gan_modules.errors import GANError
 from gan_modules.families.latent import LatentGAN
-from gan_modules.models.stylegan2 import StyleGAN2
+from gan_modules.interop import load_nvidia
 
 
 def check_device(device: str) -> None:
@@ -28,7 +28,7 @@ def load_model(ckpt_path: Path, device: str) -> GAN:
     """The model, on a device that has been seen to be there; a ``.pkl`` is read as NVIDIA's StyleGAN2-ADA writes it."""
     check_device(device)
     if ckpt_path.suffix.lower() == ".pkl":
-        return StyleGAN2.from_nvidia(ckpt_path).to(device)
+        return load_nvidia(ckpt_path).to(device)
     return GAN.load_from_checkpoint(ckpt_path, map_location=device)
 
 

@@ -31,14 +31,14 @@ MAPS = {
 
 
 def skip_zero_curvature(output: Tensor, samples: Tensor) -> None:
-    """Let a later backward through ∇output(samples) skip what is zero where the network is piecewise linear.
+    """Let a later backward pass through ∇output(samples) skip what is zero if the network is piecewise linear.
 
-    The gradient depends on the weights directly, and on them and the samples through the activations. Of
-    convolutions, linear layers, ReLUs and averages the second part is zero, and yet autograd computes it: tensors of
-    zeros go back through the whole network, two passes of the six that a gradient penalty takes. Networks with an
-    operation between samples and output that is not listed above are left as they are.
+    The gradient depends on the weights directly, and through the activations on weights, biases and samples. The second
+    part is zero for convolutions, linear layers, ReLUs and averages, yet autograd computes it: zeros pass back through
+    the whole network, two of the six passes of a gradient penalty. A network with any operation between samples and
+    output that is not listed above is left alone.
 
-    What depends on the activations alone, such as a bias, then gets no gradient instead of a gradient of zeros.
+    What depends on the activations alone, such as a bias, then gets no gradient (`None`) instead of zeros.
 
     Args:
         output: A sum of logits (), computed from the samples. Neither it nor any activation on the way may be

@@ -1,14 +1,13 @@
-"""The ``.pth`` files of the authors' PyTorch code of CycleGAN and Pix2Pix: one network each, as a plain state_dict.
+"""The ``.pth`` files of the original PyTorch code of CycleGAN and Pix2Pix: one network each, as a plain state_dict.
 
-What a file holds is told from its keys and shapes alone: a ResNet has ``model.10.conv_block``, a U-Net nests
-``model.model``, a discriminator begins at ``model.0`` or, of single pixels, at ``net.0``.
+The keys and shapes alone show what a file holds: a ResNet has ``model.10.conv_block``, a U-Net nests ``model.model``,
+a discriminator begins at ``model.0`` or, with patches of one pixel, at ``net.0``.
 """
 
 from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Iterable
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
@@ -36,11 +35,11 @@ class TranslatorPlan:
     dropout: bool
 
     def build(self) -> nn.Module:
-        """The generator."""
+        """Return the generator."""
         return build_translator(*astuple(self))
 
     def arguments(self) -> dict[str, Any]:
-        """What a model is told of it, channels aside."""
+        """Return the model's arguments for it, but for the channels."""
         return {
             "generator": self.name,
             "base_channels": self.base_channels,
@@ -59,23 +58,22 @@ class PatchPlan:
     norm: Norm
 
     def build(self) -> nn.Module:
-        """The discriminator."""
+        """Return the discriminator."""
         return build_patchgan(*astuple(self))
 
     def arguments(self) -> dict[str, Any]:
-        """What a model is told of it, channels aside."""
+        """Return the model's arguments for it, but for the channels."""
         return {"discriminator_channels": self.base_channels, "patch_layers": self.layers, "norm": self.norm}
 
 
 def read_cyclegan_net(path: str | Path) -> nn.Module:
-    """The network in a ``.pth`` file of the authors: a ResNet or U-Net generator, or a PatchGAN, in evaluation mode.
+    """Return the network in an original ``.pth`` file: a ResNet or U-Net generator, or a PatchGAN, in evaluation mode.
 
     Sizes, blocks, dropout and norm are inferred. A U-Net's dropout leaves no trace in the file and is taken to be
     on, as published for Pix2Pix; it matters in training mode only.
 
     Args:
-        path: Such as ``latest_net_G_A.pth``; DataParallel's prefixes and the buffers that InstanceNorm once kept are
-            left out.
+        path: Such as ``latest_net_G_A.pth``. DataParallel's prefixes and the buffers of old InstanceNorms are dropped.
 
     Raises:
         GANError: If the file is missing, damaged, holds more than tensors, or another network.
@@ -83,53 +81,14 @@ def read_cyclegan_net(path: str | Path) -> nn.Module:
     return read_plan_and_net(path)[1].eval()
 
 
-def read_game(folder: str | Path, epoch: str, names: Iterable[str]) -> tuple[dict[str, Any], dict[str, nn.Module]]:
-    """The networks of one game, with the arguments that build a model for them.
-
-    Args:
-        folder: Holds files such as ``latest_net_G_A.pth``.
-        epoch: The files' beginning.
-        names: Such as "G_A" and "D_A", generators first; discriminators may be missing.
-
-    Returns:
-        The arguments that Pix2Pix and CycleGAN share but for `image_shape`, with ``channels`` of both sides and
-        ``image_size``, a U-Net's own or 256; and the networks by name.
-
-    Raises:
-        GANError: As `read_cyclegan_net`, or if the networks do not belong together.
-    """
-    arguments: dict[str, Any] = {}
-    nets: dict[str, nn.Module] = {}
-    for name in names:
-        path = Path(folder) / f"{epoch}_net_{name}.pth"
-        if name.startswith("D") and not path.exists():
-            continue
-        plan, nets[name] = read_plan_and_net(path)
-        if isinstance(plan, TranslatorPlan) != name.startswith("G"):
-            raise GANError(f"'{path}' holds a {type(nets[name]).__name__}, which is no net_{name}: was it renamed?")
-        found = plan.arguments()
-        differing = [key for key in found.keys() & arguments.keys() if found[key] != arguments[key]]
-        if differing:
-            key = differing[0]
-            raise GANError(
-                f"'{path}' does not belong to the networks beside it: its {key} is {found[key]}, theirs "
-                f"{arguments[key]}; keep the files of one run in one folder."
-            )
-        if isinstance(plan, TranslatorPlan):
-            arguments.setdefault("channels", (plan.in_channels, plan.out_channels))
-        arguments |= found
-    kind, _, number = arguments["generator"].partition("_")
-    return {"image_size": int(number) if kind == "unet" else 256, **arguments}, nets
-
-
 def write_cyclegan_net(net: nn.Module, path: str | Path) -> None:
-    """Write a generator or discriminator as a ``.pth`` that the authors' code loads."""
+    """Write a generator or discriminator as a ``.pth`` file that the original code loads."""
     tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in net.state_dict().items()}
     write_atomically(Path(path), lambda file: torch.save(OrderedDict(tensors), file))
 
 
 def read_plan_and_net(path: str | Path) -> tuple[TranslatorPlan | PatchPlan, nn.Module]:
-    """What a file holds, and the network itself; see `read_cyclegan_net`."""
+    """Return what a file holds, and the network itself; see `read_cyclegan_net`."""
     state = _read(Path(path))
     try:
         plan = _infer(state)
@@ -139,15 +98,15 @@ def read_plan_and_net(path: str | Path) -> tuple[TranslatorPlan | PatchPlan, nn.
     except (KeyError, IndexError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise GANError(
-            f"'{path}' holds no ResNet, U-Net or PatchGAN of the CycleGAN authors' layout ({reason}): pass one of "
-            f"theirs, such as latest_net_G_A.pth."
+            f"'{path}' holds no ResNet, U-Net or PatchGAN in CycleGAN's original layout ({reason}): pass a file "
+            f"such as latest_net_G_A.pth."
         ) from error
     return plan, net.float()
 
 
 def _read(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
-        raise GANError(f"There is no file '{path}': pass one of the CycleGAN authors', such as latest_net_G_A.pth.")
+        raise GANError(f"There is no file '{path}': pass one of CycleGAN's original code, such as latest_net_G_A.pth.")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for one thing: these bytes are no plain weights
@@ -163,7 +122,7 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 
 def _is_of_instance_norm(key: str, state: dict[str, Tensor]) -> bool:
-    """Whether a buffer is one that InstanceNorm kept in old files, unused; BatchNorm's lies beside a weight."""
+    """Return whether a buffer is an unused one of InstanceNorm in old files; BatchNorm's lies beside a weight."""
     layer, _, name = key.rpartition(".")
     return name in BUFFERS and f"{layer}.weight" not in state
 

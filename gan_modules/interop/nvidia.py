@@ -1,8 +1,8 @@
-"""The ``.pkl`` files of NVIDIA's StyleGAN2-ADA: pickles of whole networks, source included, of which nothing is run.
+"""The ``.pkl`` files of NVIDIA's StyleGAN2-ADA: pickles of whole networks with their source, none of which is run.
 
-A file is a dictionary of ``G``, ``D`` and ``G_ema``, the average. A network is a tree of modules, each of them the name
-of its class, its source text, which the authors' reader executes, its arguments and its tensors. Here the pickle
-machine can only build dictionaries and tensors; what else a file asks for is refused by name.
+A file is a dictionary of ``G``, ``D`` and ``G_ema``, the average. A network is a tree of modules. Each module has the
+name of its class, its source text, which NVIDIA's reader executes, its arguments and its tensors. Here the unpickler
+builds only dictionaries and tensors, and refuses everything else by name.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from gan_modules.functional.upfirdn import BINOMIAL
 from gan_modules.interop.nvidia_pickle import PickledModule, RefusedError, unpickle
 from gan_modules.networks import StyleGAN2Discriminator, StyleGAN2Generator
 
-NETS = {"G": "Generator", "D": "Discriminator", "G_ema": "Generator"}  # with the authors' classes
+NETS = {"G": "Generator", "D": "Discriminator", "G_ema": "Generator"}  # with NVIDIA's classes
 NOT_READ = ("augment_pipe", "training_set_kwargs")
 FILTER = torch.outer(torch.tensor(BINOMIAL), torch.tensor(BINOMIAL))
 
 
 def read_nvidia(path: str | Path) -> tuple[dict[str, Any], dict[str, nn.Module]]:
-    """The networks in a ``.pkl`` of the authors, with the arguments that build a model for them.
+    """Return the networks in a ``.pkl`` file of StyleGAN2-ADA, with the arguments that build a model for them.
 
     Args:
         path: Such as ``ffhq.pkl``.
@@ -36,8 +36,8 @@ def read_nvidia(path: str | Path) -> tuple[dict[str, Any], dict[str, nn.Module]]
         by name, "G_ema" and "D", and "G" where the file has it.
 
     Raises:
-        GANError: If the file is missing or damaged, refers to anything but the networks' own parts, or a setting or
-            tensor of them is unknown, missing or of another shape; it is named.
+        GANError: If the file is missing or damaged, refers to anything but the networks' own parts, or has a setting or
+            tensor that is unknown, missing or of another shape; the sentence names it.
     """
     path = Path(path)
     contents = unpickle(path)
@@ -72,9 +72,9 @@ def read_nvidia(path: str | Path) -> tuple[dict[str, Any], dict[str, nn.Module]]
 
 
 def to_nvidia_state_dict(net: nn.Module) -> dict[str, Tensor]:
-    """The tensors of a `StyleGAN2Generator` or `StyleGAN2Discriminator` under the names that the authors give them.
+    """Return the tensors of a `StyleGAN2Generator` or `StyleGAN2Discriminator` under NVIDIA's names.
 
-    Their ``load_state_dict`` takes it: the resampling filters, which they keep beside the weights, are added.
+    ``load_state_dict`` of NVIDIA's networks takes it: it includes the resampling filters, which they keep as buffers.
     """
     tensors = {_their_name(name): tensor.detach().clone() for name, tensor in net.state_dict().items()}
     for name in list(tensors):
@@ -85,7 +85,7 @@ def to_nvidia_state_dict(net: nn.Module) -> dict[str, Tensor]:
 
 
 class _Settings:
-    """Arguments of a module, each to be taken once: what remains at the end is unknown."""
+    """Arguments of a module; each is taken once, and what remains at the end is unknown."""
 
     def __init__(self, settings: Any) -> None:
         if not isinstance(settings, Mapping):

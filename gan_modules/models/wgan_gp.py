@@ -101,10 +101,9 @@ class WGANGP(LatentGAN):
 
     def discriminator_losses(self, x: Inputs) -> Losses:
         """Return the negated estimate of the distance, and the penalty (Eq. 3)."""
-        return {
-            "critic": losses.wasserstein_d(self.logits(x.real), self.logits(x.fake)),
-            "gradient_penalty": self.gp_weight * regularizers.gradient_penalty(self.logits, x.real, x.fake),
-        }
+        distance = losses.wasserstein_d(self.logits(x.real), self.logits(x.fake))
+        penalty = regularizers.gradient_penalty(self.logits, x.real, x.fake, skip_zero_curvature=True)
+        return {"critic": distance, "gradient_penalty": self.gp_weight * penalty}
 
     def generator_losses(self, x: Inputs) -> Losses:
         """Return the part of the distance that the generator can change."""

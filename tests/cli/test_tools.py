@@ -10,8 +10,9 @@ import pytest
 from PIL import Image, ImageSequence
 from safetensors.torch import load_file
 
-from gan_modules import GAN, StyleGAN2
+from gan_modules import GAN
 from gan_modules.cli import main
+from gan_modules.interop import load_nvidia
 from gan_modules.tools import draw, interpolate, mix
 
 LAST = 2**64 - 1  # seed that torch takes
@@ -91,7 +92,7 @@ def test_sample_of_more_than_one_batch_is_one_draw(checkpoint, run, tmp_path):
 
 def test_sample_from_nvidias_file(run, tmp_path):
     path = Path(__file__).parents[1] / "golden" / "stylegan2_r32.pkl"
-    model = StyleGAN2.from_nvidia(path)
+    model = load_nvidia(path)
     run("sample", "--ckpt_path", path, "--seeds=1-2", "--out=folder")
     pixels = np.stack([np.asarray(Image.open(file)) for file in sorted((tmp_path / "folder").iterdir())])
     expected = np.clip((draw(model, [1, 2]).permute(0, 2, 3, 1).double().numpy() + 1) * 127.5, 0, 255)

@@ -1,4 +1,6 @@
-"""Penalties skip the second derivative that piecewise linear networks do not have, and that of no other network."""
+"""Penalties can skip the second derivative that piecewise linear networks do not have, and skip no other network's."""
+
+from functools import partial
 
 import pytest
 import torch
@@ -7,12 +9,13 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from gan_modules.functional import gradient_penalty, piecewise, r1, regularizers
+from gan_modules.functional import gradient_penalty, piecewise, r1, r2
 from gan_modules.networks import MLPDiscriminator, ResNetDiscriminator
 from gan_modules.networks.patchgan import PatchGAN
 from gan_modules.networks.stylegan2 import StyleGAN2Discriminator
 
 CHANNELS, SIZE = 4, 6
+skipping_r1 = partial(r1, skip_zero_curvature=True)
 
 
 class Between(nn.Module):
@@ -115,14 +118,12 @@ def test_the_networks_hold_what_they_are_named_after(name):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_gradients_are_those_of_autograd_alone(name, monkeypatch):
+def test_gradients_are_those_of_autograd_alone(name):
     build, shape, straight = NETWORKS[name]
     torch.manual_seed(0)
     network = build().double()
     samples = torch.randn(4, *shape, dtype=torch.float64)
-    ours = gradients(r1, network, samples)
-    monkeypatch.setattr(regularizers, "skip_zero_curvature", lambda *_: None)
-    theirs = gradients(r1, network, samples)
+    ours, theirs = gradients(skipping_r1, network, samples), gradients(r1, network, samples)
     skipped = {n for n, g in ours.items() if g is None and theirs[n] is not None}
     assert bool(skipped) == straight
     for parameter, expected in theirs.items():
@@ -131,6 +132,27 @@ def test_gradients_are_those_of_autograd_alone(name, monkeypatch):
         elif expected is not None:
             torch.testing.assert_close(ours[parameter], expected, rtol=0, atol=0)
     assert any(g is not None and g.any() for g in ours.values())
+
+
+@pytest.mark.parametrize("penalty", [r1, r2, lambda d, x: gradient_penalty(d, x, x)])
+def test_a_penalty_alone_gives_biases_zeros_as_autograd_does(penalty):
+    torch.manual_seed(0)
+    network, samples = MLPDiscriminator((6,), 8), torch.randn(4, 6)
+    seen = []
+    network.layers[0].register_full_backward_hook(lambda module, inputs, outputs: seen.append(outputs))
+    ours = gradients(penalty, network, samples)
+    assert seen
+    assert all(gradient is not None for (gradient,) in seen)
+    x = samples.clone().requires_grad_()
+    network.zero_grad(set_to_none=True)
+    (slope,) = torch.autograd.grad(network(x).sum(), x, create_graph=True)
+    slope.square().sum().backward()
+    theirs = {name: p.grad for name, p in network.named_parameters()}
+    biases = [name for name in theirs if name.endswith("bias") and theirs[name] is not None]
+    assert len(biases) == 3  # all but the logit's own, which the slope does not depend on
+    for name in biases:
+        assert torch.equal(ours[name], torch.zeros_like(ours[name]))
+    assert {n for n, g in ours.items() if g is None} == {n for n, g in theirs.items() if g is None}
 
 
 class Flops(TorchDispatchMode):
@@ -151,7 +173,7 @@ def test_a_penalty_on_a_piecewise_linear_network_costs_four_passes():
     with Flops() as one:
         network(samples)
     with Flops() as penalty:
-        gradient_penalty(network, samples, samples + 1).backward()
+        gradient_penalty(network, samples, samples + 1, skip_zero_curvature=True).backward()
     # To the logits, to the samples, and through that gradient: back to the logits, and to the weights. Six without.
     assert penalty.total == pytest.approx(4 * one.total, rel=1e-4)
 
@@ -160,8 +182,8 @@ def test_the_rest_of_a_loss_is_untouched():
     # one backward through logits and penalty: the logits' own gradients pass where the penalty's zeros are dropped
     torch.manual_seed(0)
     network, samples = ResNetDiscriminator((3, 8, 8), 4).double(), torch.randn(4, 3, 8, 8, dtype=torch.float64)
-    parts = [gradients(lambda d, x: d(x).sum(), network, samples), gradients(r1, network, samples)]
-    both = gradients(lambda d, x: d(x).sum() + r1(d, x), network, samples)
+    parts = [gradients(lambda d, x: d(x).sum(), network, samples), gradients(skipping_r1, network, samples)]
+    both = gradients(lambda d, x: d(x).sum() + skipping_r1(d, x), network, samples)
     for name, gradient in both.items():
         expected = sum(part[name] for part in parts if part[name] is not None)
         torch.testing.assert_close(gradient, expected, rtol=1e-12, atol=1e-14)
@@ -175,13 +197,13 @@ def test_spectral_normalisation_keeps_its_own_derivative():
     network(samples)
     network.eval()  # no power iteration between the differences
     weight = layer.parametrizations.weight.original
-    (exact,) = torch.autograd.grad(r1(network, samples), weight)
+    (exact,) = torch.autograd.grad(skipping_r1(network, samples), weight)
     step, row, column = 1e-6, 2, 3
     values = []
     for sign in (1, -1):
         with torch.no_grad():
             weight[row, column] += sign * step
-        values.append(r1(network, samples).item())
+        values.append(skipping_r1(network, samples).item())
         with torch.no_grad():
             weight[row, column] -= sign * step
     assert exact[row, column].item() == pytest.approx((values[0] - values[1]) / (2 * step), rel=1e-6)

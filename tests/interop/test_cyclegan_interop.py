@@ -1,4 +1,4 @@
-"""The authors' files: golden outputs, what is inferred, the way back, and files that are refused."""
+"""The original files: golden outputs, what is inferred, the way back, and files that are refused."""
 
 import pickle
 from collections import OrderedDict
@@ -9,8 +9,15 @@ import pytest
 import torch
 from PIL import Image
 
-from gan_modules import CycleGAN, GANError, Pix2Pix
-from gan_modules.interop import read_cyclegan_net, write_cyclegan_net
+from gan_modules import GANError
+from gan_modules.interop import (
+    load_cyclegan,
+    load_pix2pix,
+    read_cyclegan_net,
+    save_cyclegan,
+    save_pix2pix,
+    write_cyclegan_net,
+)
 from gan_modules.networks import build_patchgan, build_translator
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -90,25 +97,25 @@ def test_dataparallel_prefixes_and_old_instance_norm_buffers(tmp_path):
         assert (read_cyclegan_net(tmp_path / "older.pth")(x) - y).abs().max() < 1e-5
 
 
-def test_pix2pix_from_authors_and_back(tmp_path):
+def test_pix2pix_from_original_files_and_back(tmp_path):
     (tmp_path / "latest_net_G.pth").write_bytes((GOLDEN / "pix2pix_unet256.pth").read_bytes())
     x, y = golden("pix2pix_unet256")
-    model = Pix2Pix.from_authors(tmp_path)
+    model = load_pix2pix(tmp_path)
     assert (model.image_shape, model.hparams.generator, model.hparams.norm) == ((3, 256, 256), "unet_256", "batch")
     assert (model.translate(x) - y).abs().max() < 1e-5
-    model.to_authors(tmp_path / "out", epoch="7")
+    save_pix2pix(model, tmp_path / "out", epoch="7")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["7_net_D.pth", "7_net_G.pth"]
-    again = Pix2Pix.from_authors(tmp_path / "out", epoch="7")
+    again = load_pix2pix(tmp_path / "out", epoch="7")
     for ours, theirs in zip(model.state_dict().values(), again.state_dict().values(), strict=True):
         assert torch.equal(ours, theirs)
 
 
-def test_cyclegan_from_authors_and_back(tmp_path):
+def test_cyclegan_from_original_files_and_back(tmp_path):
     theirs = {"G_A": ("resnet_2", 1, 3), "G_B": ("resnet_2", 3, 1)}
     for name, arguments in theirs.items():
         write_cyclegan_net(build_translator(*arguments, 4), tmp_path / f"latest_net_{name}.pth")
     write_cyclegan_net(build_patchgan(3, 4, 2), tmp_path / "latest_net_D_A.pth")
-    model = CycleGAN.from_authors(tmp_path, image_size=32, identity_weight=0)
+    model = load_cyclegan(tmp_path, image_size=32, identity_weight=0)
     assert (model.image_shape, model.target_shape) == ((1, 32, 32), (3, 32, 32))
     x = torch.randn(2, 3, 32, 32)
     with torch.no_grad():
@@ -116,11 +123,11 @@ def test_cyclegan_from_authors_and_back(tmp_path):
         torch.testing.assert_close(model.translate(x, "BtoA"), expected, rtol=0, atol=1e-6)
         judged = read_cyclegan_net(tmp_path / "latest_net_D_A.pth")(x)
     torch.testing.assert_close(model.discriminators["AtoB"](x), judged)
-    model.to_authors(tmp_path / "out")
-    again = CycleGAN.from_authors(tmp_path / "out", image_size=32, identity_weight=0)
+    save_cyclegan(model, tmp_path / "out")
+    again = load_cyclegan(tmp_path / "out", image_size=32, identity_weight=0)
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters(), strict=True))
     with pytest.raises(GANError, match="pass identity_weight=0"):
-        CycleGAN.from_authors(tmp_path, image_size=32)
+        load_cyclegan(tmp_path, image_size=32)
 
 
 class Exploit:
@@ -171,15 +178,15 @@ def test_games_that_do_not_belong_together(tmp_path):
 
     write("G", build_patchgan(3, 2))
     with pytest.raises(GANError, match=r"latest_net_G\.pth' holds a PatchGAN, which is no net_G: was it renamed"):
-        Pix2Pix.from_authors(tmp_path)
+        load_pix2pix(tmp_path)
     write("G", build_translator("unet_16", 3, 3, 2, "batch"))
     write("D", build_patchgan(6, 2, 1, "instance"))
     with pytest.raises(GANError, match="its norm is instance, theirs batch"):
-        Pix2Pix.from_authors(tmp_path)
+        load_pix2pix(tmp_path)
     write("D", build_patchgan(3, 2, 1, "batch"))
     with pytest.raises(GANError, match=r"net_D .* is for images of other channels"):
-        Pix2Pix.from_authors(tmp_path)
+        load_pix2pix(tmp_path)
     write("G_A", build_translator("resnet_2", 3, 3, 2))
     write("G_B", build_translator("resnet_3", 3, 3, 2))
     with pytest.raises(GANError, match="its generator is resnet_3, theirs resnet_2"):
-        CycleGAN.from_authors(tmp_path)
+        load_cyclegan(tmp_path)

@@ -8,6 +8,7 @@ import torch
 
 from gan_modules import GANError, StyleGAN2
 from gan_modules.functional import regularizers
+from gan_modules.interop import load_nvidia, nvidia_state_dicts
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -21,7 +22,7 @@ def golden():
 @pytest.fixture
 def model(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # where the file's source would leave its mark
-    model = StyleGAN2.from_nvidia(GOLDEN / "stylegan2_r32.pkl", r1_weight=1.0)
+    model = load_nvidia(GOLDEN / "stylegan2_r32.pkl", r1_weight=1.0)
     assert not list(tmp_path.iterdir())
     assert not (GOLDEN / "EXECUTED").exists()
     return model
@@ -49,7 +50,7 @@ def test_its_regularizers_are_the_authors(model, golden):
 
 
 def test_fine_tuning_starts_from_the_files_average(play, noise_batches):
-    model = StyleGAN2.from_nvidia(GOLDEN / "stylegan2_r32.pkl", freeze_d=1, r1_weight=1.0, ada_target=0.6)
+    model = load_nvidia(GOLDEN / "stylegan2_r32.pkl", freeze_d=1, r1_weight=1.0, ada_target=0.6)
     assert model.augment.images == 100_000
     first = {name: value.clone() for name, value in model.state_dict().items()}
     play(model, noise_batches(2, model.image_shape, size=4), max_steps=2)
@@ -66,7 +67,7 @@ def test_fine_tuning_starts_from_the_files_average(play, noise_batches):
 
 
 def test_there_and_back(model, golden):
-    written = model.to_nvidia_state_dict()
+    written = nvidia_state_dicts(model)
     assert set(written) == {"G", "D", "G_ema"}
     for net in ("G", "D"):
         theirs = {name[2:]: value for name, value in golden.items() if name.startswith(f"{net}.")}
@@ -85,6 +86,6 @@ def test_checkpoints_and_folders_keep_it(model, golden, tmp_path):
 
 def test_other_sizes_are_refused():
     with pytest.raises(GANError, match="have sizes of their own: leave out latent_dim"):
-        StyleGAN2.from_nvidia(GOLDEN / "stylegan2_r32.pkl", latent_dim=32)
+        load_nvidia(GOLDEN / "stylegan2_r32.pkl", latent_dim=32)
     with pytest.raises(GANError, match=r"nothing\.pkl"):
-        StyleGAN2.from_nvidia("nothing.pkl")
+        load_nvidia("nothing.pkl")
