@@ -36,7 +36,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     args.out.mkdir(parents=True, exist_ok=True)
     data = ToyDataModule(args.distribution, batch_size=128, seed=args.seed)
-    size = {"point_shape": data.point_shape, "latent_dim": 2, "hidden_dim": 128, "ema_half_life": 100_000}
+    size = {"image_shape": data.image_shape, "latent_dim": 2, "hidden_dim": 128, "ema_half_life": 100_000}
     for model_class, options in (
         (WGANGP, {"gp_weight": 0.1, "betas": (0.5, 0.9), "decay_rounds": args.rounds}),
         (VanillaGAN, {"n_critic": 5}),

@@ -62,7 +62,7 @@ def unpaired(tmp_path):
     return lambda **more: UnpairedImagesDataModule(str(tmp_path), **SMALL, **more)
 
 
-def test_an_image_of_a_side_is_replaced_by_the_next_of_that_side(unpaired):
+def test_an_image_of_a_domain_is_replaced_by_the_next_of_that_domain(unpaired):
     with pytest.raises(DataError, match=r"Cannot read the image .*testB/05\.png .*repair or remove it\.$"):
         read(unpaired().val_dataloader())
     data = unpaired(skip_unreadable=True)
