@@ -1,22 +1,36 @@
-"""What every datamodule shares: a shape known beforehand, the loaders, and images in [-1, 1] on the device."""
+"""What every datamodule shares: a spec known before loading, the loaders, and samples in [-1, 1] on the device."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from functools import cached_property
+from numbers import Number
 from typing import Any
 
 import torch
 from lightning.pytorch import LightningDataModule
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from .loading import Batch, ShuffleSampler, TrainingLoader
 
-__all__ = ["Batch", "BatchedDataset", "DataError", "ImageDataModule", "ShuffleSampler", "TrainingLoader", "require"]
+__all__ = [
+    "Batch",
+    "BatchedDataset",
+    "DataError",
+    "GANDataModule",
+    "ImageDataModule",
+    "ShuffleSampler",
+    "TrainingLoader",
+    "collate_batch",
+    "require",
+]
+
+SHAPES = ("image_shape", "point_shape", "audio_shape", "video_shape")  # one for each kind of sample
 
 
 class DataError(ValueError):
-    """Data or an argument that cannot be used, said in one sentence that names it and the remedy."""
+    """Report data or an argument that cannot be used, in one sentence that names it and the remedy."""
 
 
 def require(condition: bool, message: str) -> None:
@@ -26,28 +40,33 @@ def require(condition: bool, message: str) -> None:
 
 
 class BatchedDataset(Dataset[Batch], ABC):
-    """A map-style dataset that answers a whole batch of indices at once."""
+    """A map-style dataset that returns a whole batch for a list of indices."""
 
     @abstractmethod
     def __len__(self) -> int: ...
 
     @abstractmethod
     def __getitems__(self, indices: list[int]) -> Batch:
-        """Return the batch of these indices: images ``(N, C, H, W)`` or points ``(N, 2)``, then labels ``(N,)``."""
+        """Return the batch of these indices: samples ``(N, …)`` and, where there are any, labels ``(N,)``."""
 
     def __getitem__(self, index: int) -> Batch:
-        """Return one image or point and, where there is one, its label."""
+        """Return one sample and, where there is one, its label."""
         return tuple(tensor[0] for tensor in self.__getitems__([index]))
 
 
-class ImageDataModule(LightningDataModule, ABC):
-    """Base of all datamodules; a subclass says its ``image_shape``, its ``num_classes`` and how to ``load``.
+class GANDataModule(LightningDataModule, ABC):
+    """Base of all datamodules: a subclass states the shape of its samples and how to ``load`` them.
 
-    A batch is a tuple ``(images, labels)``, or ``(images,)`` where ``num_classes`` is 0. Images leave the loaders as
-    uint8 ``(N, C, H, W)`` and become float32 in [-1, 1] on the device. Points are float32 ``(N, 2)`` throughout.
+    The shape is an attribute or a property, and its name states the kind of the samples: ``image_shape`` (C, H, W),
+    ``point_shape`` (D,), ``audio_shape`` (C, T) or ``video_shape`` (C, T, H, W). A datamodule of pairs also has a
+    ``target_shape``.
+
+    A batch is a tuple of tensors: the samples, then the labels ``(N,)`` int64 or another condition, such as tokens
+    ``(N, L)`` int64. On the device, uint8 becomes float32 in [-1, 1] and int16 float32 in [-1, 1); all other tensors
+    stay as they are.
 
     Args:
-        batch_size: Images that one move of a player sees, in each process.
+        batch_size: Samples in a batch, in each process.
         num_workers: Processes that load data besides the main one.
         seed: Seed of the order of the training data and of random splits.
 
@@ -65,14 +84,33 @@ class ImageDataModule(LightningDataModule, ABC):
         self.seed = seed
 
     @property
-    @abstractmethod
-    def image_shape(self) -> tuple[int, ...]:
-        """Shape of one image, ``(C, H, W)``, or ``(2,)`` for points; known before the disk is touched."""
+    def num_classes(self) -> int:
+        """Number of classes of the labels, 0 where there are no labels; known before the data are loaded."""
+        return 0
 
     @property
-    @abstractmethod
-    def num_classes(self) -> int:
-        """Number of classes, 0 where there are no labels; known before the disk is touched."""
+    def spec(self) -> dict[str, Any]:
+        """What the data know about themselves, before anything is loaded; models are built from it.
+
+        It holds the shape of a sample under its kind's name, ``num_classes``, ``target_shape`` where there is one, and
+        every public class attribute of a subclass that is a number, a string, or a list, tuple or dictionary of them.
+        A subclass adds what it computes by ``super().spec | {...}``.
+
+        Raises:
+            DataError: If the datamodule does not state exactly one of the four shapes.
+        """
+        shapes = {name: tuple(getattr(self, name)) for name in SHAPES if getattr(self, name, None) is not None}
+        if len(shapes) != 1:
+            raise DataError(
+                f"{type(self).__name__} states {' and '.join(shapes) or 'no shape of a sample'}: give it exactly one "
+                f"of the attributes {', '.join(SHAPES)}."
+            )
+        declared = [vars(cls) for cls in reversed(type(self).__mro__) if cls not in GANDataModule.__mro__]
+        names = [name for attributes in declared for name, value in attributes.items() if _is_plain(value)]
+        facts = {name: getattr(self, name) for name in names if not name.startswith("_") and name not in SHAPES}
+        if (target_shape := getattr(self, "target_shape", None)) is not None:
+            facts["target_shape"] = tuple(target_shape)
+        return shapes | facts | {"num_classes": self.num_classes}
 
     @abstractmethod
     def load(self) -> tuple[BatchedDataset, BatchedDataset, BatchedDataset]:
@@ -129,14 +167,40 @@ class ImageDataModule(LightningDataModule, ABC):
             "num_workers": self.num_workers,
             "persistent_workers": self.num_workers > 0,
             "pin_memory": torch.cuda.is_available(),
-            "collate_fn": _as_is,
+            "collate_fn": collate_batch,
         }
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Turn uint8 images into float32 in [-1, 1]; floats and labels stay as they are."""
-        return tuple(t.float().div_(127.5).sub_(1.0) if t.dtype == torch.uint8 else t for t in batch)
+        """Scale uint8 and int16 to float32 in [-1, 1]; floats and other integers (labels, tokens) stay as they are."""
+        return tuple(map(_scale, batch))
 
 
-def _as_is(batch: Any) -> Any:
-    """Collate nothing: a BatchedDataset hands out whole batches."""
+class ImageDataModule(GANDataModule, ABC):
+    """Base of the datamodules of images, which are uint8 ``(N, C, H, W)`` until they are on the device."""
+
+    @property
+    @abstractmethod
+    def image_shape(self) -> tuple[int, int, int]:
+        """Shape of one image, ``(C, H, W)``; known before the disk is touched."""
+
+
+def collate_batch(batch: Any) -> Any:
+    """Return the batch itself, since a BatchedDataset returns whole batches."""
     return batch
+
+
+def _scale(tensor: Tensor) -> Tensor:
+    if tensor.dtype == torch.uint8:  # pixels
+        return tensor.float().div_(127.5).sub_(1.0)
+    if tensor.dtype == torch.int16:  # audio
+        return tensor.float().div_(32768)
+    return tensor
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value is a number, a string, or a collection of them; a named tuple is more than its values."""
+    if type(value) is dict:
+        return all(map(_is_plain, [*value, *value.values()]))
+    if type(value) in (list, tuple):
+        return all(map(_is_plain, value))
+    return isinstance(value, Number | str)

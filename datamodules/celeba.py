@@ -15,20 +15,20 @@ PARTITIONS = ("0", "1", "2")  # training, validation, test
 class CelebADataModule(ImageDataModule):
     """CelebA: 162,770 training, 19,867 validation and 19,962 test photographs of aligned faces.
 
-    The usual protocol: the central 178×178 of 178×218 pixels, resized bilinearly; no labels. The JPEGs are read as they
-    are asked for, from the layout that torchvision uses. Z. Liu, P. Luo, X. Wang, X. Tang, Deep Learning Face
+    The usual protocol: the central 178×178 of 178×218 pixels, resized bilinearly; no labels. Each JPEG is read when
+    a batch needs it, from the layout that torchvision uses. Z. Liu, P. Luo, X. Wang, X. Tang, Deep Learning Face
     Attributes in the Wild, 2015, arXiv:1411.7766.
 
     Args:
         root: Folder that holds ``celeba/img_align_celeba/*.jpg`` and ``celeba/list_eval_partition.txt``, or will.
         image_size: Height and width of the images (pixels).
-        download: Whether to fetch the files from Google Drive if they are missing, which takes the package gdown.
-        batch_size: Images that one move of a player sees, in each process.
+        download: Whether to download missing files from Google Drive, which needs the package gdown.
+        batch_size: Images in a batch, in each process.
         num_workers: Processes that load data besides the main one.
         seed: Seed of the order of the training data.
 
     Raises:
-        DataError: If an argument is out of range, or files are missing and cannot be fetched.
+        DataError: If an argument is out of range, or files are missing and cannot be downloaded.
     """
 
     def __init__(
@@ -53,11 +53,6 @@ class CelebADataModule(ImageDataModule):
         return (3, self.image_size, self.image_size)
 
     @property
-    def num_classes(self) -> int:
-        """No classes."""
-        return 0
-
-    @property
     def _images(self) -> str:
         return os.path.join(self.root, "celeba", "img_align_celeba")
 
@@ -65,7 +60,7 @@ class CelebADataModule(ImageDataModule):
     def _partition(self) -> str:
         return os.path.join(self.root, "celeba", "list_eval_partition.txt")
 
-    def _in_place(self) -> bool:
+    def _is_complete(self) -> bool:
         return os.path.isdir(self._images) and os.path.isfile(self._partition)
 
     def _missing(self, why: str) -> DataError:
@@ -75,9 +70,9 @@ class CelebADataModule(ImageDataModule):
         )
 
     def prepare_data(self) -> None:
-        """Fetch the files, in one process, unless they are in place."""
+        """Download the files, in one process, unless they are there."""
         # torchvision insists on the checksums of six files, of which two are needed: ask it only for what is missing.
-        if self.download and not self._in_place():
+        if self.download and not self._is_complete():
             try:
                 torchvision.datasets.CelebA(self.root, download=True)
             except Exception as error:  # gdown is missing, the Drive's quota is spent, there is no network, …
@@ -85,7 +80,7 @@ class CelebADataModule(ImageDataModule):
 
     def load(self) -> tuple[ImageFiles, ImageFiles, ImageFiles]:
         """List the official training, validation and test images."""
-        if not self._in_place():
+        if not self._is_complete():
             raise self._missing("nothing was found; download=True and prepare_data() would fetch it")
         paths: dict[str, list[str]] = {partition: [] for partition in PARTITIONS}
         present = set(os.listdir(self._images))

@@ -2,7 +2,7 @@
 
 from torchvision.datasets import CIFAR10
 
-from .torchvision_sets import TorchvisionDataModule
+from .torchvision_sets import TorchvisionDataModule, TorchvisionSet
 
 
 class CIFAR10DataModule(TorchvisionDataModule):
@@ -12,6 +12,4 @@ class CIFAR10DataModule(TorchvisionDataModule):
     Arguments and errors: see ``TorchvisionDataModule``.
     """
 
-    torchvision_class = CIFAR10
-    files = "cifar-10-batches-py (the unpacked cifar-10-python.tar.gz)"
-    channels = 3
+    published = TorchvisionSet(CIFAR10, "cifar-10-batches-py (the unpacked cifar-10-python.tar.gz)", channels=3)

@@ -1,4 +1,4 @@
-"""Handwritten digits from scikit-learn: small, and always at hand."""
+"""Handwritten digits from scikit-learn: small, and always available."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class DigitsDataModule(ImageDataModule):
     Args:
         image_size: Height and width of the images (pixels), resized bilinearly from 8.
         val_fraction: Share of the images kept for validation.
-        batch_size: Images that one move of a player sees, in each process.
+        batch_size: Images in a batch, in each process.
         num_workers: Processes that load data besides the main one.
         seed: Seed of the split and of the order of the training data.
 

@@ -2,7 +2,7 @@
 
 from torchvision.datasets import FashionMNIST
 
-from .torchvision_sets import TorchvisionDataModule
+from .torchvision_sets import TorchvisionDataModule, TorchvisionSet
 
 
 class FashionMNISTDataModule(TorchvisionDataModule):
@@ -12,6 +12,6 @@ class FashionMNISTDataModule(TorchvisionDataModule):
     2017, arXiv:1708.07747. Arguments and errors: see ``TorchvisionDataModule``.
     """
 
-    torchvision_class = FashionMNIST
-    files = "FashionMNIST/raw/{train,t10k}-{images-idx3,labels-idx1}-ubyte"
-    channels = 1
+    published = TorchvisionSet(
+        FashionMNIST, "FashionMNIST/raw/{train,t10k}-{images-idx3,labels-idx1}-ubyte", channels=1
+    )

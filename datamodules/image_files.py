@@ -1,4 +1,4 @@
-"""Image files read one by one when a batch asks for them: any format, mode and size, one shape out."""
+"""Image files of any format, mode and size, each read and brought to one shape when a batch needs it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")  # whatever the suffix s
 
 
 class ImageFiles(BatchedDataset):
-    """Images ``(N, C, H, W)`` uint8, and labels ``(N,)`` where given, read from files as they are asked for.
+    """Images ``(N, C, H, W)`` uint8, and labels ``(N,)`` where given, read from files when a batch needs them.
 
     Args:
         paths: The files.
@@ -30,7 +30,7 @@ class ImageFiles(BatchedDataset):
         channels: 1 (grey), 3 (RGB) or 4 (RGBA).
         crop: What to keep of an image whose proportions differ; see ``fit``.
         flip: Whether to mirror every second image, at random.
-        skip_unreadable: Whether the next readable image takes the place of one that cannot be read.
+        skip_unreadable: Whether to replace an image that cannot be read by the next one that can.
     """
 
     def __init__(
@@ -50,18 +50,18 @@ class ImageFiles(BatchedDataset):
         self.channels = channels
         self.crop = crop
         self.flip = flip
-        self.substitutes = SkipUnreadable(paths, skip_unreadable)
+        self.reader = SkipUnreadable(paths, skip_unreadable)
 
     def __len__(self) -> int:
         return len(self.paths)
 
     @property
     def skipped(self) -> list[str]:
-        """The files that have been found unreadable so far."""
-        return self.substitutes.skipped
+        """The files that could not be read so far."""
+        return self.reader.skipped
 
     def __getitems__(self, indices: list[int]) -> Batch:
-        files = [self.substitutes.read(index, self._read) for index in indices]
+        files = [self.reader.read(index, self._read) for index in indices]
         images = torch.stack([self._pixels(image) for image, _ in files])
         return (images,) if self.labels is None else (images, self.labels[[index for _, index in files]])
 
@@ -76,7 +76,7 @@ class ImageFiles(BatchedDataset):
 
 
 def pixels(image: Image.Image, channels: int) -> Tensor:
-    """The image as uint8 ``(C, H, W)``."""
+    """Return the image as uint8 ``(C, H, W)``."""
     array = np.array(image).reshape(image.height, image.width, channels)
     return torch.from_numpy(array).permute(2, 0, 1).contiguous()
 
@@ -85,16 +85,16 @@ def list_images(folder: str) -> list[str]:
     """Return the images below a folder, sorted, as paths relative to it with forward slashes; none is opened.
 
     Hidden files, hidden folders and files without an image's suffix are left out. Links are followed, but no folder is
-    listed twice: a link back would repeat its images, or never end.
+    listed twice, since a link to a parent folder would never end.
     """
     found: list[str] = []
     visited: set[tuple[int, int]] = set()
     for parent, folders, files in os.walk(folder, followlinks=True):
-        place = os.stat(parent)
-        if (place.st_dev, place.st_ino) in visited:
+        inode = os.stat(parent)
+        if (inode.st_dev, inode.st_ino) in visited:
             folders.clear()
             continue
-        visited.add((place.st_dev, place.st_ino))
+        visited.add((inode.st_dev, inode.st_ino))
         folders[:] = [name for name in folders if not name.startswith(".")]
         below = os.path.relpath(parent, folder).replace(os.sep, "/")
         prefix = "" if below == "." else f"{below}/"
@@ -105,7 +105,7 @@ def list_images(folder: str) -> list[str]:
 def read_image(path: str | IO[bytes], channels: int) -> Image.Image:
     """Return the file's (first) image, upright by its EXIF orientation, 8 bits deep in 1, 3 or 4 channels.
 
-    The file may be open already, as one in an archive is. Transparency is laid on white unless ``channels`` is 4;
+    The file may be open already, as in an archive. Transparency becomes white unless ``channels`` is 4;
     16-bit greys are scaled by 1/257.
 
     Raises:

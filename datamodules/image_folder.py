@@ -1,4 +1,4 @@
-"""A folder of one's own images."""
+"""Your own folder of images."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Images = ImageFiles | PackedImages
 class ImageFolderDataModule(FilesDataModule):
     """Every image below a folder, whatever its format, mode and size; with classes, one subfolder each.
 
-    PNG, JPEG, WebP, BMP, GIF (first frame) and TIFF are read as they are asked for: greys of 8 and 16 bits, palettes,
+    PNG, JPEG, WebP, BMP, GIF (first frame) and TIFF are read when a batch needs them: greys of 8 and 16 bits, palettes,
     CMYK, RGB, RGBA (transparency on white unless ``channels`` is 4), upright by their EXIF orientation. Hidden files
     and other files are left out.
 
@@ -32,13 +32,13 @@ class ImageFolderDataModule(FilesDataModule):
         crop: What to keep of an image whose proportions differ: "center" and "random" cut the largest window that fits
             (validation always takes the centre), "stretch" keeps everything and loses the proportions.
         horizontal_flip: Whether to mirror every second training image, at random.
-        skip_unreadable: Whether to put the next image in the place of one that cannot be read, with a warning, and
-            count them at the end, instead of stopping.
-        pack: Folder in which to keep all images, cut and resized once, in one file that is mapped into memory: batches
-            then cost next to nothing, and need no ``num_workers``. Other images or arguments make another file.
-            Unreadable images are left out, if they are to be skipped.
+        skip_unreadable: Whether to replace an image that cannot be read by the next one, with a warning and a count at
+            the end, instead of stopping.
+        pack: Folder for one file that holds all images, cropped and resized once, and is mapped into memory: batches
+            then take almost no time and need no ``num_workers``. Other images or arguments make another file.
+            With ``skip_unreadable``, the file leaves unreadable images out.
         val_fraction: Share of the images kept for validation.
-        batch_size: Images that one move of a player sees, in each process.
+        batch_size: Images in a batch, in each process.
         num_workers: Processes that load data besides the main one.
         seed: Seed of the split and of the order of the training data.
 
@@ -75,7 +75,7 @@ class ImageFolderDataModule(FilesDataModule):
         require(crop in ("center", "random", "stretch"), f"crop={crop!r} must be 'center', 'random' or 'stretch'.")
         require(
             pack is None or crop != "random",
-            "pack= keeps one cut of each image: choose crop='center' or 'stretch', or leave pack out.",
+            "pack= keeps one crop of each image: choose crop='center' or 'stretch', or leave pack out.",
         )
         require_fraction(val_fraction)
         self.folder = os.path.expanduser(folder)
@@ -95,11 +95,11 @@ class ImageFolderDataModule(FilesDataModule):
 
     @property
     def num_classes(self) -> int:
-        """Number of subfolders that count as classes, as given."""
+        """Number of subfolders that are classes, as given."""
         return self._num_classes
 
     def prepare_data(self) -> None:
-        """Pack the images, where that is asked for and not done yet, in one process."""
+        """Pack the images, in one process, if ``pack`` is given and they are not packed yet."""
         if self.pack is not None:
             pack_images(self._files(self._names()), self.pack, self.num_workers)
 
@@ -122,7 +122,9 @@ class ImageFolderDataModule(FilesDataModule):
         return subset(train, flip=self.horizontal_flip), val_set, val_set
 
     def _names(self) -> list[str]:
-        require(os.path.isdir(self.folder), f"There is no folder {self.folder}: pass folder= the images' place.")
+        require(
+            os.path.isdir(self.folder), f"There is no folder {self.folder}: pass the folder of the images as folder=."
+        )
         names = list_images(self.folder)
         require(bool(names), f"{self.folder} holds no image: put some there ({' '.join(SUFFIXES)}).")
         return names
@@ -148,6 +150,6 @@ class ImageFolderDataModule(FilesDataModule):
                 f"pass num_classes={len(classes)}, or 0 for images without labels."
             )
         loose = next((name for name in names if "/" not in name), None)
-        require(loose is None, f"{loose} lies in no subfolder of {self.folder}: move it into a class or take it out.")
+        require(loose is None, f"{loose} lies in no subfolder of {self.folder}: move it into a class or remove it.")
         index = {name: label for label, name in enumerate(classes)}
         return torch.tensor([index[name.split("/")[0]] for name in names])

@@ -13,7 +13,7 @@ class InMemory(BatchedDataset):
     """Tensors that share their first dimension; images stay uint8, four times smaller than floats.
 
     Args:
-        tensors: Images ``(N, C, H, W)`` or points ``(N, 2)``, then labels ``(N,)``.
+        tensors: Samples ``(N, …)``, then labels ``(N,)`` or other conditions ``(N, …)``.
     """
 
     def __init__(self, *tensors: Tensor) -> None:

@@ -2,7 +2,7 @@
 
 from torchvision.datasets import MNIST
 
-from .torchvision_sets import TorchvisionDataModule
+from .torchvision_sets import TorchvisionDataModule, TorchvisionSet
 
 
 class MNISTDataModule(TorchvisionDataModule):
@@ -12,6 +12,4 @@ class MNISTDataModule(TorchvisionDataModule):
     Arguments and errors: see ``TorchvisionDataModule``.
     """
 
-    torchvision_class = MNIST
-    files = "MNIST/raw/{train,t10k}-{images-idx3,labels-idx1}-ubyte"
-    channels = 1
+    published = TorchvisionSet(MNIST, "MNIST/raw/{train,t10k}-{images-idx3,labels-idx1}-ubyte", channels=1)

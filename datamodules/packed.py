@@ -1,4 +1,4 @@
-"""Images decoded and resized once, then mapped from one file: batches at the speed of memory."""
+"""Images decoded and resized once, then mapped from one file: batches load at the speed of memory."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from .base import Batch, BatchedDataset, DataError, _as_is
+from .base import Batch, BatchedDataset, DataError, collate_batch
 from .image_files import ImageFiles
 
 WRITE = 64  # images at a time
-FORMAT = 1  # to be raised when the same files would give other pixels
+FORMAT = 1  # raise it when the same files would give other pixels
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,10 @@ class Pack:
     """A file of images.
 
     Attributes:
-        path: Its place.
+        path: Its path.
         shape: ``(N, C, H, W)`` of its pixels, uint8.
-        readable: Which of the N files could be read ``(N,)`` bool; the pixels of others belong to a neighbour.
-        skipped: The files that could not.
+        readable: Which of the N files could be read ``(N,)`` bool; the others have the pixels of a neighbour.
+        skipped: The files that could not be read.
     """
 
     path: str
@@ -71,28 +71,28 @@ class PackedImages(BatchedDataset):
 
     @cached_property
     def pixels(self) -> NDArray[np.uint8]:
-        """All images of the pack, which the system brings into memory as they are looked at."""
-        # to be read alone: of what might be written to, the system would want to hold the whole file in memory
+        """All images of the pack; the system reads each into memory on first use."""
+        # read-only: for a writable mapping, the system would reserve memory for the whole file
         return np.asarray(np.memmap(self.pack.path, np.uint8, "r", shape=self.pack.shape))
 
     def __getstate__(self) -> dict[str, Any]:
-        """Everything but the mapping: a process that is sent the set maps the file anew."""
+        """Return everything but the mapping: the process that receives the set maps the file itself."""
         return {name: value for name, value in self.__dict__.items() if name != "pixels"}
 
 
 def pack_images(files: ImageFiles, folder: str, num_workers: int) -> Pack:
-    """The pack of the images in a folder, which is written unless it is there.
+    """Return the pack of the images, and write it to the folder first unless it is there.
 
-    Its name depends on the images' names, sizes in bytes and times of change, and on how they are cut. It holds the
-    pixels and then a byte a file that tells whether it could be read, and takes its name when it is whole.
+    Its name depends on the images' names, sizes in bytes and times of change, and on their crop. It holds the pixels,
+    then one byte for each file, 1 if the file could be read. It gets its name when it is complete.
 
     Args:
-        files: The images, not mirrored and not cut at random.
-        folder: Where packs are kept; made if missing.
-        num_workers: Processes that decode.
+        files: The images, not mirrored and not cropped at random.
+        folder: Folder of the packs; created if missing.
+        num_workers: Processes that decode the images.
 
     Raises:
-        DataError: If the folder has no room or cannot be written, or an image cannot be read and is not to be skipped.
+        DataError: If the folder is full or cannot be written, or an image cannot be read and is not skipped.
     """
     path = os.path.join(folder, f"{_key(files)}.images")
     if not os.path.exists(path):
@@ -107,7 +107,7 @@ def pack_images(files: ImageFiles, folder: str, num_workers: int) -> Pack:
 
 def _key(files: ImageFiles) -> str:
     found = [(path, stat.st_size, stat.st_mtime_ns) for path in files.paths for stat in [os.stat(path)]]
-    whole = json.dumps([FORMAT, found, files.size, files.channels, files.crop, files.substitutes.wanted])
+    whole = json.dumps([FORMAT, found, files.size, files.channels, files.crop, files.reader.enabled])
     return hashlib.sha256(whole.encode()).hexdigest()[:16]
 
 
@@ -116,8 +116,8 @@ def _write(files: ImageFiles, path: str, num_workers: int) -> None:
     needed = len(files) * (files.channels * math.prod(files.size) + 1)
     remedy = f"they take {needed / 2**20:.0f} MiB, free some or name another folder by pack="
     partial = f"{path}.{os.getpid()}"
-    # its own source of the workers' seeds: nothing is drawn from the training's noise
-    loader = DataLoader(files, WRITE, num_workers=num_workers, collate_fn=_as_is, generator=torch.Generator())
+    # a generator of its own for the workers' seeds: nothing is drawn from the training's noise
+    loader = DataLoader(files, WRITE, num_workers=num_workers, collate_fn=collate_batch, generator=torch.Generator())
     try:
         os.makedirs(folder, exist_ok=True)
         if shutil.disk_usage(folder).free < needed:
@@ -126,7 +126,7 @@ def _write(files: ImageFiles, path: str, num_workers: int) -> None:
             for images, *_ in loader:
                 file.write(images.numpy().tobytes())
                 bar.update(len(images))
-            file.write((~files.substitutes.unreadable).numpy().tobytes())
+            file.write((~files.reader.unreadable).numpy().tobytes())
         os.replace(partial, path)
     except OSError as error:
         raise DataError(f"Cannot write the packed images to {folder} ({error}): {remedy}.") from error

@@ -1,4 +1,4 @@
-"""Pairs of images that show the same thing in two ways."""
+"""Pairs of images that show the same thing in two domains."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from .base import Batch, BatchedDataset, DataError, require
 from .image_files import SUFFIXES, list_images, pixels, read_image
 from .in_memory import split_indices
 from .published_datasets import PAIRED_SETS
-from .sides import Jitter, Size, TwoSidedDataModule, as_shape, load_size_of
+from .two_domains import Jitter, Size, TwoDomainDataModule, as_shape, resolve_load_size
 from .unreadable import SkipUnreadable
 
 OFFICIAL = ("train", "val", "test")  # subfolders of a set that comes with a split
 
 
 class PairedImages(BatchedDataset):
-    """Batches ``(a, b)`` of uint8 images ``(N, C, H, W)``, transformed alike.
+    """Batches ``(a, b)`` of corresponding uint8 images ``(N, C, H, W)``, transformed alike.
 
     Args:
-        pairs: Files of the two sides; the same file twice holds them side by side.
-        channels: Channels of the two sides.
+        pairs: Files of the two domains; the same file twice holds both images side by side.
+        channels: Channels of the two domains.
         jitter: What to do with each pair.
-        swap: Whether the second of a pair is side A.
-        skip_unreadable: Whether the next readable pair takes the place of one that cannot be read.
+        swap: Whether the second of a pair is domain A.
+        skip_unreadable: Whether to replace a pair that cannot be read by the next one that can.
     """
 
     def __init__(
@@ -43,19 +43,19 @@ class PairedImages(BatchedDataset):
         self.channels = channels
         self.jitter = jitter
         self.swap = swap
-        self.substitutes = SkipUnreadable([first for first, _ in pairs], skip_unreadable)
+        self.reader = SkipUnreadable([first for first, _ in pairs], skip_unreadable)
 
     def __len__(self) -> int:
         return len(self.pairs)
 
     @property
     def skipped(self) -> list[str]:
-        """The first files of the pairs that have been found unreadable so far."""
-        return self.substitutes.skipped
+        """The first files of the pairs that could not be read so far."""
+        return self.reader.skipped
 
     def __getitems__(self, indices: list[int]) -> Batch:
-        pairs = (self.substitutes.read(index, self._read) for index in indices)
-        columns = zip(*(self._sides(*self.pairs[index], *images) for images, index in pairs), strict=True)
+        pairs = (self.reader.read(index, self._read) for index in indices)
+        columns = zip(*(self._transform(*self.pairs[index], *images) for images, index in pairs), strict=True)
         a, b = (
             torch.stack([pixels(image, channels) for image in column])
             for column, channels in zip(columns, self.channels, strict=True)
@@ -64,12 +64,12 @@ class PairedImages(BatchedDataset):
 
     def _read(self, index: int) -> tuple[Image.Image, Image.Image]:
         first, second = self.pairs[index]
-        # channels are given for sides A and B, which are the second and the first of the files where swapped
+        # channels are given for domains A and B, which are the second and the first of the files where swapped
         of_first, of_second = reversed(self.channels) if self.swap else self.channels
         one = read_image(first, of_first)
         return one, one if (first, of_first) == (second, of_second) else read_image(second, of_second)
 
-    def _sides(self, first: str, second: str, one: Image.Image, two: Image.Image) -> list[Image.Image]:
+    def _transform(self, first: str, second: str, one: Image.Image, two: Image.Image) -> list[Image.Image]:
         if first == second:
             half, odd = divmod(one.width, 2)
             require(not odd, f"{first} is {one.width} pixels wide: two images side by side need an even width.")
@@ -83,36 +83,36 @@ class PairedImages(BatchedDataset):
         return images[::-1] if self.swap else images
 
 
-class PairedImagesDataModule(TwoSidedDataModule):
-    """Paired images, for Pix2Pix: two folders with like names, or one folder of images side by side.
+class PairedImagesDataModule(TwoDomainDataModule):
+    """Paired images, for Pix2Pix: two folders with equal names, or one folder of images side by side.
 
     Batches are ``(a, b)``. Subfolders ``train``, ``val`` and ``test`` are taken as the split; without them, a share of
-    the pairs is held out. Names are like when they agree but for the suffix, subfolders included. As published
+    the pairs is held out. Names are equal when they agree up to the suffix, subfolders included. As published
     (arXiv:1611.07004), a training pair is resized to somewhat more than its size, cropped at random and mirrored at
     random, both images alike; proportions are not kept.
 
     Args:
-        folder: The folder of side A's images, or of images that hold A on the left and B on the right.
-        target_folder: The folder of side B's images; none for images side by side.
-        dataset: One of the authors' sets, in place of `folder`'s own images: "facades", "cityscapes", "maps",
+        folder: The folder of domain A's images, or of images that hold A on the left and B on the right.
+        target_folder: The folder of domain B's images; none for images side by side.
+        dataset: One of the published sets instead of `folder`'s own images: "facades", "cityscapes", "maps",
             "night2day", "edges2shoes", "edges2handbags". It is downloaded to ``folder/dataset`` if it is not there.
-        direction: "BtoA" exchanges the sides: what is on the right becomes the input.
+        direction: "BtoA" exchanges the domains: the image on the right becomes the source.
         image_size: Side, or height and width, of the images (pixels).
         load_size: Side, or height and width, before the random crop; by default 286/256 of `image_size`, and
             `image_size` itself for no crop.
-        channels: Channels of the input: 1 (grey), 3 (RGB) or 4 (RGBA).
-        target_channels: Channels of the output; by default as many.
+        channels: Channels of the source: 1 (grey), 3 (RGB) or 4 (RGBA).
+        target_channels: Channels of the target; by default the same.
         horizontal_flip: Whether to mirror every second training pair, at random.
-        skip_unreadable: Whether to put the next pair in the place of one that cannot be read, with a warning, and
-            count them at the end, instead of stopping.
+        skip_unreadable: Whether to replace a pair that cannot be read by the next one, with a warning and a count at
+            the end, instead of stopping.
         val_fraction: Share of the pairs held out where the set comes without a split.
-        batch_size: Pairs that one move of a player sees, in each process.
+        batch_size: Pairs in a batch, in each process.
         num_workers: Processes that load data besides the main one.
         seed: Seed of the split and of the order of the training data.
 
     Raises:
-        DataError: If an argument is out of range, a set cannot be fetched, a folder is missing or empty, an image has
-            no partner, or, while a batch is loaded, one cannot be read or has another size than its partner.
+        DataError: If an argument is out of range, a set cannot be downloaded, a folder is missing or empty, an image
+            has no partner, or, while a batch is loaded, one cannot be read or has another size than its partner.
 
     Example:
         >>> datamodule = PairedImagesDataModule("edges", "photographs", image_size=64, channels=1, target_channels=3)
@@ -152,9 +152,9 @@ class PairedImagesDataModule(TwoSidedDataModule):
             num_workers=num_workers,
             seed=seed,
         )
-        self._load_size = load_size_of(image_size, load_size)
+        self._load_size = resolve_load_size(image_size, load_size)
         require(direction in ("AtoB", "BtoA"), f"direction={direction!r} must be 'AtoB' or 'BtoA'.")
-        require(dataset is None or target_folder is None, "A set by name has both sides: leave target_folder out.")
+        require(dataset is None or target_folder is None, "A published set has both domains: leave target_folder out.")
         self.target_folder = None if target_folder is None else os.path.expanduser(target_folder)
         self.direction = direction
 
@@ -175,27 +175,27 @@ class PairedImagesDataModule(TwoSidedDataModule):
             chosen = [pairs[name] for name in names]
             return PairedImages(chosen, channels, jitter, self.direction == "BtoA", self.skip_unreadable)
 
-        still = Jitter(self.image_shape[1:])
-        moving = Jitter(self.image_shape[1:], self._load_size, self.horizontal_flip)
-        return subset(train, moving), subset(val, still), subset(test, still)
+        fixed = Jitter(self.image_shape[1:])
+        jitter = Jitter(self.image_shape[1:], self._load_size, self.horizontal_flip)
+        return subset(train, jitter), subset(val, fixed), subset(test, fixed)
 
     def _pairs(self) -> dict[str, tuple[str, str]]:
-        """Both files of each pair by their common name."""
-        files = _files(self.place)
+        """Return both files of each pair by their common name."""
+        files = _files(self.root)
         if self.target_folder is None:
             return {name: (path, path) for name, path in files.items()}
         partners = _files(self.target_folder)
-        for here, there, folder in ((files, partners, self.target_folder), (partners, files, self.folder)):
-            alone = [path for name, path in here.items() if name not in there]
+        for source, target, folder in ((files, partners, self.target_folder), (partners, files, self.folder)):
+            alone = [path for name, path in source.items() if name not in target]
             if alone:
                 more = f" (nor have {len(alone) - 1} others)" if len(alone) > 1 else ""
-                raise DataError(f"{alone[0]} has no partner of its name in {folder}{more}: add it, or take it out.")
+                raise DataError(f"{alone[0]} has no partner of its name in {folder}{more}: add it, or remove the file.")
         return {name: (path, partners[name]) for name, path in files.items()}
 
 
 def _files(folder: str) -> dict[str, str]:
-    """The images below a folder by their name without suffix."""
-    require(os.path.isdir(folder), f"There is no folder {folder}: pass the images' place.")
+    """Return the images below a folder by their name without suffix."""
+    require(os.path.isdir(folder), f"There is no folder {folder}: pass the folder of the images.")
     files: dict[str, str] = {}
     for name in list_images(folder):
         stem = str(PurePosixPath(name).with_suffix(""))

@@ -1,4 +1,4 @@
-"""The sets that the authors of Pix2Pix and CycleGAN publish, fetched by name."""
+"""The sets published with Pix2Pix and CycleGAN, downloaded by name."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CHUNK = 1 << 20  # bytes read at a time
 
 
 class Archive(NamedTuple):
-    """A file on the authors' server: its path there, and its size in bytes where known beforehand."""
+    """An archive on the server: its path there, and its size in bytes where known beforehand."""
 
     path: str
     size: int | None = None
@@ -55,17 +55,17 @@ UNPAIRED_SETS = {
 
 
 def fetch(archive: Archive, folder: str) -> None:
-    """Download and unpack an archive, whose one folder becomes `folder`, unless that is there already.
+    """Download an archive and unpack it as `folder`, unless that folder is there already.
 
     Raises:
-        DataError: If the server cannot be reached, or what it sends is not what it should be.
+        DataError: If the server cannot be reached, or the archive is incomplete or damaged.
     """
     if os.path.isdir(folder):
         return
     parent = os.path.dirname(os.path.abspath(folder))
     os.makedirs(parent, exist_ok=True)
     url = f"{SERVER}/{archive.path}"
-    # beside the set's place, so that the last step is a rename: a set is there whole, or not at all
+    # beside the set's folder, so that the last step is a rename: a set is complete, or not there at all
     with tempfile.TemporaryDirectory(dir=parent, prefix=".fetching_") as scratch:
         packed = os.path.join(scratch, os.path.basename(archive.path))
         try:
@@ -83,13 +83,13 @@ def fetch(archive: Archive, folder: str) -> None:
         try:
             _unpack(packed, unpacked)
         except (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile) as error:
-            raise DataError(f"{url} is no archive that can be unpacked ({error}): try again later.") from error
+            raise DataError(f"{url} cannot be unpacked ({error}): try again later.") from error
         tops = os.listdir(unpacked)
         os.rename(os.path.join(unpacked, tops[0]) if len(tops) == 1 else unpacked, folder)
 
 
 def _download(url: str, path: str) -> tuple[int, int | None]:
-    """The bytes received, and those announced."""
+    """Return the number of bytes received, and the number announced."""
     with urllib.request.urlopen(url, timeout=30) as response, open(path, "wb") as file:
         announced = int(response.headers["Content-Length"]) if response.headers["Content-Length"] else None
         with tqdm(total=announced, unit="B", unit_scale=True, desc=os.path.basename(path)) as bar:
@@ -99,7 +99,7 @@ def _download(url: str, path: str) -> tuple[int, int | None]:
 
 
 def _unpack(packed: str, folder: str) -> None:
-    """Unpack into `folder` alone: names that lead out of it are refused or made harmless."""
+    """Unpack into `folder`; names that lead out of it are refused or made harmless."""
     if packed.endswith(".zip"):
         with zipfile.ZipFile(packed) as archive:
             archive.extractall(folder)

@@ -1,4 +1,4 @@
-"""Three grey images in the three colours of one: a thousand modes that can be counted."""
+"""Three grey images as the three colours of one: a thousand modes to count."""
 
 from __future__ import annotations
 
@@ -39,20 +39,20 @@ class StackedGreys(BatchedDataset):
 
 
 class StackedMNISTDataModule(ImageDataModule):
-    """Stacked MNIST: three random digits as red, green and blue, so that there are 10³ modes to be found or lost.
+    """Stacked MNIST: three random digits as red, green and blue, which makes 10³ modes.
 
     The benchmark of mode collapse of arXiv:1611.02163, with the 128,000 training images of arXiv:1712.04086. The label
     of digits a, b, c is its mode, 100a + 10b + c. Training and validation images share no grey image; the validation
-    set is the test set too. Any set of ten grey classes may take the place of MNIST.
+    set is the test set too. Any set of ten grey classes can replace MNIST.
 
     Args:
-        source: Where the grey images come from: "mnist", "fashion_mnist", or "digits", which are embedded.
-        root: Folder that holds the source's own folder, or will hold it; the digits need none.
+        source: Where the grey images come from: "mnist", "fashion_mnist", or "digits", which need no download.
+        root: Folder that holds the source's own folder, or will hold it; the digits need no folder.
         image_size: Height and width of the images (pixels), resized bilinearly where the source's own differ.
         num_samples: Number of training images.
         num_val_samples: Number of validation images.
-        download: Whether to fetch missing files.
-        batch_size: Images that one move of a player sees, in each process.
+        download: Whether to download missing files.
+        batch_size: Images in a batch, in each process.
         num_workers: Processes that load data besides the main one.
         seed: Seed of the triples, of the digits' split, and of the order of the training data.
 
@@ -100,7 +100,7 @@ class StackedMNISTDataModule(ImageDataModule):
         return 1000
 
     def prepare_data(self) -> None:
-        """Fetch what is missing, in one process."""
+        """Download missing files, in one process."""
         self._greys().prepare_data()
 
     def load(self) -> tuple[StackedGreys, StackedGreys, StackedGreys]:

@@ -1,4 +1,4 @@
-"""Sets that no disk holds: shards on the local disk or in an object store, read as they are needed by litdata."""
+"""Sets larger than a disk: shards in a folder or an object store, which litdata reads when they are needed."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from .base import Batch, BatchedDataset, DataError, ImageDataModule, require
+from .base import Batch, BatchedDataset, DataError, GANDataModule, ImageDataModule, require
 
 SPLITS = ("train", "val", "test")
 FORMATS = ("tensor", "no_header_tensor")  # write_shards leaves these; some of litdata's others execute what they read
 
 
 class StreamingDataModule(ImageDataModule):
-    """Images out of shards that ``write_shards`` made, in a folder or an object store (``s3://…``, ``gs://…``).
+    """Images from shards that ``write_shards`` wrote, in a folder or an object store (``s3://…``, ``gs://…``).
 
-    Shards of a store are fetched while earlier ones are trained on, kept in a cache, and given up when it is full.
-    Each process reads shards of its own. The training order is shuffled by shards and within them, and depends on
-    ``seed``, the epoch, and the numbers of processes and workers: with the same of them, a run goes on with the very
+    Shards of a store are downloaded while earlier ones are in use, and kept in a cache until it is full. Each process
+    reads shards of its own. The training order is shuffled by shards and within them, and depends on
+    ``seed``, the epoch, and the numbers of processes and workers: with the same ones, a run resumes at the very
     next batch.
 
     Args:
-        folder: Where the shards are.
+        folder: The folder or address of the shards.
         image_size: Side, or height and width, of the images (pixels), as they were written.
         channels: 1 (grey), 3 (RGB) or 4 (RGBA), as they were written.
         num_classes: Classes of the labels, as they were written; 0 to leave labels out.
-        cache_folder: Where to keep shards of a store; litdata's own place by default.
-        cache_size: How much of them to keep, such as "100GB"; by default three quarters of what is free.
-        batch_size: Images that one move of a player sees, in each process.
+        cache_folder: Folder for the shards of a store; by default litdata's own.
+        cache_size: Size of the cache, such as "100GB"; by default three quarters of the free space.
+        batch_size: Images in a batch, in each process.
         num_workers: Processes that load data besides the main one.
         seed: Seed of the order of the training data.
 
     Raises:
         DataError: If an argument is out of range, litdata is not installed, there are no shards, or they hold images
-            of another shape, no labels, or something else than tensors.
+            of another shape, no labels, or anything but tensors.
 
     Example:
         >>> StreamingDataModule("s3://bucket/faces", image_size=256).image_shape
@@ -103,8 +103,8 @@ class StreamingDataModule(ImageDataModule):
     def _stream(self, dataset: Any, **options: Any) -> Any:
         options = self._options() | options
         options["collate_fn"] = dataset.collate
-        options["persistent_workers"] = False  # those that stayed would not hear of the next epoch
-        # its own source of the workers' seeds: a pass draws nothing from the training's noise
+        options["persistent_workers"] = False  # persistent workers would not see the next epoch
+        # a generator of its own for the workers' seeds: a pass draws nothing from the training's noise
         return _litdata().StreamingDataLoader(copy.copy(dataset.stream), generator=torch.Generator(), **options)
 
     def _open(self, split: str) -> Shards:
@@ -120,7 +120,7 @@ class StreamingDataModule(ImageDataModule):
         except Exception as error:  # each store fails in its own way
             kind = DataError if os.path.isdir(f"{self.folder}/{split}") else NoSplitError
             raise kind(
-                f"There are no shards in '{self.folder}/{split}' ({error}): write them, by "
+                f"There are no shards in '{self.folder}/{split}' ({error}): write them by "
                 f"datamodules.streaming.write_shards."
             ) from error
         _check_index(os.path.join(dataset.input_dir.path, "index.json"), f"{self.folder}/{split}")
@@ -141,32 +141,34 @@ class StreamingDataModule(ImageDataModule):
 
 
 class NoSplitError(DataError):
-    """There are no shards of a split."""
+    """Report that there are no shards of a split."""
 
 
-def _check_index(path: str, place: str) -> None:
-    """See that an index asks for tensors alone, from files of its own place; litdata would do whatever it asks for."""
+def _check_index(path: str, folder: str) -> None:
+    """Require that an index names only tensors and only files of its own folder, since litdata trusts it."""
     try:
         with open(path, encoding="utf-8") as file:
             index = json.load(file)
         formats = [str(kind).partition(":")[0] for kind in index["config"]["data_format"]]
         names = [str(chunk["filename"]) for chunk in index["chunks"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"The index of the shards in '{place}' cannot be read ({error!r}): write them anew.") from error
+        raise DataError(
+            f"The index of the shards in '{folder}' cannot be read ({error!r}): write them again."
+        ) from error
     strange = [kind for kind in formats if kind not in FORMATS]
     strange += [name for name in names if os.path.basename(name) != name or name in ("", ".", "..")]
     require(
         not strange,
-        f"The shards in '{place}' are not as write_shards leaves them: their index names {', '.join(strange[:3])}.",
+        f"The index of the shards in '{folder}' names {', '.join(strange[:3])}: write them again by write_shards.",
     )
 
 
 class Shards(BatchedDataset):
-    """A set in shards, any rows of which can be asked for; the loaders stream it instead.
+    """A set in shards with access to any row; the loaders stream it instead.
 
     Args:
         stream: litdata's dataset.
-        collate: Makes a batch of its samples.
+        collate: Makes a batch of samples.
     """
 
     def __init__(self, stream: Any, collate: Callable[[list[tuple[Tensor, ...]]], Batch]) -> None:
@@ -182,20 +184,20 @@ class Shards(BatchedDataset):
 
 
 class ShardLoader:
-    """A loader of shards whose order is the epoch's, and that goes on from any batch; see ``TrainingLoader``.
+    """A loader of shards whose order depends on the epoch and that can resume at any batch; see ``TrainingLoader``.
 
-    litdata's own counts its passes instead, and keeps to a place it was given, so each pass takes a new one.
+    litdata's own loader counts its passes and keeps a loaded position, so each pass takes a new one.
 
     Args:
-        new: A new loader of litdata's.
+        new: Returns a new loader of litdata's.
     """
 
     def __init__(self, new: Callable[[], Any]) -> None:
         self._new = new
         self._loader = new()  # of the latest pass
-        self.sampler = self  # where Lightning looks for whom to tell the epoch
+        self.sampler = self  # Lightning calls set_epoch of the sampler
         self.epoch = 0
-        self._place: dict[str, Any] | None = None  # to go on from
+        self._position: dict[str, Any] | None = None  # where the next pass resumes
 
     def __len__(self) -> int:
         return len(self._loader)
@@ -205,30 +207,30 @@ class ShardLoader:
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[Batch]:
-        place, self._place = self._place, None
+        position, self._position = self._position, None
         self._loader = loader = self._new()
         loader.current_epoch = self.epoch
-        if place is not None and place["epoch"] == self.epoch:
-            loader.load_state_dict(place["loader"])
+        if position is not None and position["epoch"] == self.epoch:
+            loader.load_state_dict(position["loader"])
         yield from loader
 
     def state_dict(self) -> dict[str, Any]:
-        """The epoch, and litdata's note of the place in it."""
+        """Return the epoch, and litdata's position in it."""
         return {"epoch": self.epoch, "loader": self._loader.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Let the next pass, if it is of that epoch, begin at that place."""
-        self._place = state
+        """Let the next pass, if it is of that epoch, begin at that position."""
+        self._position = state
 
 
-def write_shards(data: ImageDataModule, folder: str, *, num_workers: int = 4, shard_size: str = "64MB") -> None:
-    """Write the images of a datamodule, as it prepares them, to shards for ``StreamingDataModule``.
+def write_shards(data: GANDataModule, folder: str, *, num_workers: int = 4, shard_size: str = "64MB") -> None:
+    """Write the images of a datamodule to shards for ``StreamingDataModule``.
 
-    Images are stored as uint8 ``(C, H, W)``; what is random about them (crops, flips) is drawn once.
+    Images are stored as uint8 ``(C, H, W)``; random crops and flips are drawn once.
 
     Args:
-        data: Where the images come from.
-        folder: Where the shards go, in folders ``train``, ``val`` and, where there is one, ``test``; or ``s3://…``.
+        data: The datamodule of the images.
+        folder: Folder or address (``s3://…``) that gets folders ``train``, ``val`` and, where there is one, ``test``.
         num_workers: Processes that read the images.
         shard_size: Bytes of a shard, such as "64MB".
 
@@ -239,22 +241,22 @@ def write_shards(data: ImageDataModule, folder: str, *, num_workers: int = 4, sh
     folder = os.path.expanduser(folder).rstrip("/")
     data.prepare_data()
     splits = data.splits[:2] if data.splits[2] is data.splits[1] else data.splits
-    places = [f"{folder}/{name}" for name, _ in zip(SPLITS, splits, strict=False)]
-    for place in places:
-        require(not os.path.isdir(place) or not os.listdir(place), f"'{place}' is not empty: choose another folder.")
-    for place, dataset in zip(places, splits, strict=True):
+    folders = [f"{folder}/{name}" for name, _ in zip(SPLITS, splits, strict=False)]
+    for target in folders:
+        require(not os.path.isdir(target) or not os.listdir(target), f"'{target}' is not empty: choose another folder.")
+    for target, dataset in zip(folders, splits, strict=True):
         try:
             litdata.optimize(
                 dataset.__getitem__,
                 list(range(len(dataset))),
-                place,
+                target,
                 chunk_bytes=shard_size,
                 num_workers=num_workers,
                 start_method=multiprocessing.get_start_method(),  # litdata would change it for the whole process
                 verbose=False,
             )
-        except RuntimeError as error:  # so it says of a store that is not empty, too
-            raise DataError(f"Shards cannot be written to '{place}': {error}") from error
+        except RuntimeError as error:  # also raised for a store that is not empty
+            raise DataError(f"Shards cannot be written to '{target}': {error}") from error
 
 
 def _labelled(samples: list[tuple[Tensor, ...]]) -> Batch:

@@ -1,9 +1,9 @@
-"""What MNIST, FashionMNIST and CIFAR-10 share: torchvision reads them, memory holds them."""
+"""What MNIST, FashionMNIST and CIFAR-10 share: torchvision reads them, and they are held in memory."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,26 +12,38 @@ from .base import DataError, ImageDataModule, require
 from .in_memory import InMemory, resize
 
 
+class TorchvisionSet(NamedTuple):
+    """A set of torchvision's.
+
+    Attributes:
+        reader: torchvision's class.
+        files: Its files below ``root``, for messages.
+        channels: Channels of its images.
+    """
+
+    reader: type[Any]
+    files: str
+    channels: int
+
+
 class TorchvisionDataModule(ImageDataModule):
     """Base of torchvision's ten-class sets, held in memory as uint8; the official test images are the validation set.
 
-    Files already in place are used without any network, also where ``download`` is on.
+    Files that are there already are used without a network, even if ``download`` is true.
 
     Args:
         root: Folder that holds the set's own folder, or will hold it.
         image_size: Height and width of the images (pixels), resized bilinearly where the set's own differ.
-        download: Whether to fetch missing files.
-        batch_size: Images that one move of a player sees, in each process.
+        download: Whether to download missing files.
+        batch_size: Images in a batch, in each process.
         num_workers: Processes that load data besides the main one.
         seed: Seed of the order of the training data.
 
     Raises:
-        DataError: If an argument is out of range, or the files are missing or damaged and cannot be fetched.
+        DataError: If an argument is out of range, or the files are missing or damaged and cannot be downloaded.
     """
 
-    torchvision_class: ClassVar[type[Any]]
-    files: ClassVar[str]  # where they belong below root
-    channels: ClassVar[int]
+    published: ClassVar[TorchvisionSet]
 
     def __init__(
         self,
@@ -51,8 +63,8 @@ class TorchvisionDataModule(ImageDataModule):
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """``(channels, image_size, image_size)``."""
-        return (self.channels, self.image_size, self.image_size)
+        """``(C, image_size, image_size)``."""
+        return (self.published.channels, self.image_size, self.image_size)
 
     @property
     def num_classes(self) -> int:
@@ -60,7 +72,7 @@ class TorchvisionDataModule(ImageDataModule):
         return 10
 
     def prepare_data(self) -> None:
-        """Fetch what is missing, in one process."""
+        """Download missing files, in one process."""
         if self.download:
             self._read(train=True, download=True)
 
@@ -75,12 +87,13 @@ class TorchvisionDataModule(ImageDataModule):
         return InMemory(resize(images, self.image_size), torch.as_tensor(dataset.targets))
 
     def _read(self, train: bool, download: bool) -> Any:
+        reader = self.published.reader
         try:
-            return self.torchvision_class(self.root, train=train, download=download)
+            return reader(self.root, train=train, download=download)
         except Exception as error:  # URLError, HTTPException, EOFError, UnpicklingError, AssertionError, …
             attempt = "could not be fetched or read" if download else "was not found or cannot be read"
             raise DataError(
-                f"{self.torchvision_class.__name__} {attempt} ({' '.join(str(error).split())}): put {self.files} "
+                f"{reader.__name__} {attempt} ({' '.join(str(error).split())}): put {self.published.files} "
                 f"into {Path(self.root).expanduser().absolute()}, or fetch them with download=True and prepare_data()."
             ) from error
 

@@ -9,12 +9,12 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from .base import ImageDataModule, require
+from .base import GANDataModule, require
 from .in_memory import InMemory, require_fraction
 
 
 class Distribution(NamedTuple):
-    """A curve per class, followed at random and blurred by Gaussian noise."""
+    """One curve for each class: points lie uniformly along it, with Gaussian noise added."""
 
     num_classes: int
     std: float
@@ -53,7 +53,7 @@ DISTRIBUTIONS = {
 }
 
 
-class ToyDataModule(ImageDataModule):
+class ToyDataModule(GANDataModule):
     """Float32 points ``(N, 2)`` in about [-1.5, 1.5], labelled by mode, ring or moon, each equally likely.
 
     ``8gaussians`` lie on a circle and ``25gaussians`` on a grid, as in the toy data of WGAN-GP (Gulrajani et al. 2017,
@@ -64,7 +64,7 @@ class ToyDataModule(ImageDataModule):
         distribution: One of "8gaussians", "25gaussians", "rings", "moons".
         num_samples: Number of points, training and validation together.
         val_fraction: Share of the points kept for validation.
-        batch_size: Points that one move of a player sees, in each process.
+        batch_size: Points in a batch, in each process.
         num_workers: Processes that load data besides the main one.
         seed: Seed of the points, of the split and of the order of the training data.
 
@@ -97,8 +97,8 @@ class ToyDataModule(ImageDataModule):
         self.val_fraction = val_fraction
 
     @property
-    def image_shape(self) -> tuple[int]:
-        """``(2,)``: a point."""
+    def point_shape(self) -> tuple[int]:
+        """``(2,)``."""
         return (2,)
 
     @property

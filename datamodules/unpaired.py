@@ -1,4 +1,4 @@
-"""Images of two kinds, with no partners."""
+"""Images of two domains, without pairs."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from .base import Batch, BatchedDataset, require
 from .image_files import SUFFIXES, list_images, pixels, read_image
 from .in_memory import split_indices
 from .published_datasets import UNPAIRED_SETS
-from .sides import Jitter, Size, TwoSidedDataModule, as_shape, load_size_of
+from .two_domains import Jitter, Size, TwoDomainDataModule, as_shape, resolve_load_size
 from .unreadable import SkipUnreadable
 
 
 class UnpairedImages(BatchedDataset):
-    """Batches ``(a, b)`` of uint8 images ``(N, C, H, W)`` that do not belong together.
+    """Batches ``(a, b)`` of uint8 images ``(N, C, H, W)`` of two domains that are not paired.
 
-    To train, each image of the longer side meets one of the other drawn at random, anew in every epoch. To validate,
-    every image is served once, in order: the last batches hold fewer images of the shorter side, or none.
+    In training, each image of the larger domain comes with a random one of the other, another in every epoch. In
+    validation, every image comes once, in order: the last batches hold fewer images of the smaller domain, or none.
 
     Args:
-        paths: Files of the two sides.
-        channels: Channels of the two sides.
-        jitters: What to do with the images of the two sides.
+        paths: Files of the two domains.
+        channels: Channels of the two domains.
+        jitters: Transforms of the images of the two domains.
         training: Whether to pair at random.
-        skip_unreadable: Whether the next readable image of a side takes the place of one that cannot be read.
+        skip_unreadable: Whether to replace an image that cannot be read by the next one of its domain that can.
     """
 
     def __init__(
@@ -42,66 +42,66 @@ class UnpairedImages(BatchedDataset):
         self.channels = channels
         self.jitters = jitters
         self.training = training
-        self.substitutes = [SkipUnreadable(side, skip_unreadable) for side in paths]
+        self.readers = [SkipUnreadable(domain, skip_unreadable) for domain in paths]
 
     def __len__(self) -> int:
         return max(map(len, self.paths))
 
     @property
     def skipped(self) -> list[str]:
-        """The files that have been found unreadable so far."""
-        return [path for side in self.substitutes for path in side.skipped]
+        """The files that could not be read so far."""
+        return [path for reader in self.readers for path in reader.skipped]
 
     def __getitems__(self, indices: list[int]) -> Batch:
-        longer = 0 if len(self.paths[0]) >= len(self.paths[1]) else 1
-        sides = []
-        for side, paths in enumerate(self.paths):
+        larger = 0 if len(self.paths[0]) >= len(self.paths[1]) else 1
+        batch = []
+        for domain, paths in enumerate(self.paths):
             if not self.training:
                 chosen = [index for index in indices if index < len(paths)]
-            elif side == longer:
+            elif domain == larger:
                 chosen = indices
             else:
                 chosen = torch.randint(len(paths), (len(indices),)).tolist()
-            sides.append(self._images(side, chosen))
-        return tuple(sides)
+            batch.append(self._images(domain, chosen))
+        return tuple(batch)
 
-    def _images(self, side: int, indices: Sequence[int]) -> Tensor:
-        paths, channels, jitter = self.paths[side], self.channels[side], self.jitters[side]
-        read = self.substitutes[side].read
+    def _images(self, domain: int, indices: Sequence[int]) -> Tensor:
+        paths, channels, jitter = self.paths[domain], self.channels[domain], self.jitters[domain]
+        read = self.readers[domain].read
         found = [read(index, lambda candidate: read_image(paths[candidate], channels))[0] for index in indices]
         images = [pixels(jitter([image])[0], channels) for image in found]
         return torch.stack(images) if images else torch.empty(0, channels, *jitter.size, dtype=torch.uint8)
 
 
-class UnpairedImagesDataModule(TwoSidedDataModule):
-    """Images of two kinds, for CycleGAN: the folders ``trainA``, ``trainB`` and maybe ``testA``, ``testB``.
+class UnpairedImagesDataModule(TwoDomainDataModule):
+    """Images of two domains, for CycleGAN: the folders ``trainA``, ``trainB`` and maybe ``testA``, ``testB``.
 
-    Batches are ``(a, b)``, paired at random anew in every epoch, which is as long as the larger side. As published
+    Batches are ``(a, b)``, paired at random in every epoch, which is as long as the larger domain. As published
     (arXiv:1703.10593), a training image is resized to somewhat more than its size, cropped at random and mirrored at
     random; proportions are not kept. ``testA`` and ``testB`` are the validation and test set; without them, a share of
-    each side is held out.
+    each domain is held out.
 
     Args:
-        folder: The folder that holds the others.
-        dataset: One of the authors' sets, in place of `folder`'s own images: "horse2zebra", "apple2orange",
+        folder: The folder that holds these.
+        dataset: One of the published sets instead of `folder`'s own images: "horse2zebra", "apple2orange",
             "summer2winter_yosemite", "monet2photo", "cezanne2photo", "ukiyoe2photo", "vangogh2photo", "maps",
             "cityscapes", "facades", "iphone2dslr_flower". It is downloaded to ``folder/dataset`` if it is not there.
-        image_size: Side, or height and width, of side A's images (pixels).
-        target_size: That of side B's; by default the same.
-        load_size: Side, or height and width, of side A's images before the random crop; by default 286/256 of
-            `image_size`, and `image_size` itself for no crop. Side B's are enlarged in the same proportion.
-        channels: Channels of side A: 1 (grey), 3 (RGB) or 4 (RGBA).
-        target_channels: Channels of side B; by default as many.
+        image_size: Side, or height and width, of domain A's images (pixels).
+        target_size: The same of domain B's; by default `image_size`.
+        load_size: Side, or height and width, of domain A's images before the random crop; by default 286/256 of
+            `image_size`, and `image_size` itself for no crop. Domain B's are enlarged in the same proportion.
+        channels: Channels of domain A: 1 (grey), 3 (RGB) or 4 (RGBA).
+        target_channels: Channels of domain B; by default the same.
         horizontal_flip: Whether to mirror every second training image, at random.
-        skip_unreadable: Whether to put the next image in the place of one that cannot be read, with a warning, and
-            count them at the end, instead of stopping.
-        val_fraction: Share of each side held out where there is no ``testA`` and ``testB``.
-        batch_size: Images of each side that one move of a player sees, in each process.
+        skip_unreadable: Whether to replace an image that cannot be read by the next one, with a warning and a count at
+            the end, instead of stopping.
+        val_fraction: Share of each domain held out where there is no ``testA`` and ``testB``.
+        batch_size: Images of each domain in a batch, in each process.
         num_workers: Processes that load data besides the main one.
         seed: Seed of the split and of the order of the training data.
 
     Raises:
-        DataError: If an argument is out of range, a set cannot be fetched, a side is missing or empty, or, while a
+        DataError: If an argument is out of range, a set cannot be downloaded, a domain is missing or empty, or, while a
             batch is loaded, an image cannot be read.
 
     Example:
@@ -143,14 +143,14 @@ class UnpairedImagesDataModule(TwoSidedDataModule):
             num_workers=num_workers,
             seed=seed,
         )
-        loaded = load_size_of(image_size, load_size)
+        loaded = resolve_load_size(image_size, load_size)
         (_, height, width), (_, target_height, target_width) = self.image_shape, self.target_shape
         enlarged = (round(target_height * loaded[0] / height), round(target_width * loaded[1] / width))
         self._load_sizes = (loaded, enlarged)
 
     def load(self) -> tuple[UnpairedImages, UnpairedImages, UnpairedImages]:
-        """List the images of both sides."""
-        sides = [self._split(side) for side in "AB"]
+        """List the images of both domains."""
+        files = [self._split(domain) for domain in "AB"]
         shapes = (self.image_shape, self.target_shape)
 
         def subset(part: int, training: bool) -> UnpairedImages:
@@ -158,24 +158,24 @@ class UnpairedImagesDataModule(TwoSidedDataModule):
                 Jitter(shape[1:], load_size, self.horizontal_flip) if training else Jitter(shape[1:])
                 for shape, load_size in zip(shapes, self._load_sizes, strict=True)
             )
-            paths = (sides[0][part], sides[1][part])
+            paths = (files[0][part], files[1][part])
             channels = (shapes[0][0], shapes[1][0])
             return UnpairedImages(paths, channels, (first, second), training, self.skip_unreadable)
 
         val = subset(1, training=False)
         return subset(0, training=True), val, val
 
-    def _split(self, side: str) -> tuple[list[str], list[str]]:
-        """Training and validation files of side A or B."""
-        train, test = (_files(os.path.join(self.place, part + side)) for part in ("train", "test"))
-        where = os.path.join(self.place, f"train{side}")
-        require(bool(train), f"{where} holds no image: put side {side}'s there ({' '.join(SUFFIXES)}).")
+    def _split(self, domain: str) -> tuple[list[str], list[str]]:
+        """Return the training and validation files of domain A or B."""
+        train, test = (_files(os.path.join(self.root, part + domain)) for part in ("train", "test"))
+        folder = os.path.join(self.root, f"train{domain}")
+        require(bool(train), f"{folder} holds no image: put domain {domain}'s there ({' '.join(SUFFIXES)}).")
         if test:
             return train, test
         rows, held_out = split_indices(len(train), self.val_fraction, torch.Generator().manual_seed(self.seed))
         require(
             len(rows) > 0,
-            f"{where} has too few images to hold some out: bring more, lower val_fraction or add test{side}.",
+            f"{folder} has too few images to hold some out: bring more, lower val_fraction or add test{domain}.",
         )
         return [train[row] for row in rows.tolist()], [train[row] for row in held_out.tolist()]
 

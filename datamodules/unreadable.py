@@ -1,4 +1,4 @@
-"""Files that cannot be read: what takes their place, and who counts them."""
+"""Skip files that cannot be read, and count them."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ T = TypeVar("T")
 
 
 class SkipUnreadable:
-    """Where asked, the next image that can be read takes the place of one that cannot.
+    """Read images, and where enabled, replace one that cannot be read by the next one that can.
 
     Args:
         paths: The images' files; of pairs, the first.
-        wanted: Whether to put another in the place; otherwise the first that cannot be read is an error.
+        enabled: Whether to replace images; otherwise the first that cannot be read is an error.
 
     Attributes:
-        unreadable: Which have been found unreadable so far ``(len(paths),)`` bool, by any worker.
+        unreadable: Which files no worker could read so far, ``(len(paths),)`` bool.
     """
 
-    def __init__(self, paths: Sequence[str], wanted: bool) -> None:
+    def __init__(self, paths: Sequence[str], enabled: bool) -> None:
         self.paths = paths
-        self.wanted = wanted
+        self.enabled = enabled
         self.unreadable = torch.zeros(len(paths), dtype=torch.bool).share_memory_()  # type: ignore[no-untyped-call]
 
     def read(self, index: int, read: Callable[[int], T]) -> tuple[T, int]:
-        """What is read at the index, or at the next where that is possible, and that index.
+        """Return what `read` returns for the index, or for the next one that can be read, and that index.
 
         Raises:
-            DataError: What `read` raises, if no other is wanted; if nothing can be read.
+            DataError: If the image cannot be read and replacing is not enabled, or no image can be read.
         """
         for candidate in [*range(index, len(self.paths)), *range(index)]:
             if self.unreadable[candidate]:
@@ -42,27 +42,27 @@ class SkipUnreadable:
             try:
                 return read(candidate), candidate
             except DataError as error:
-                if not self.wanted:
+                if not self.enabled:
                     raise
                 self.unreadable[candidate] = True
-                warnings.warn(f"{error} The next image takes its place.", stacklevel=2)
+                warnings.warn(f"{error} The next image replaces it.", stacklevel=2)
         raise DataError("No image of the set can be read: is its disk still there?")
 
     @property
     def skipped(self) -> list[str]:
-        """The files that have been found unreadable so far."""
+        """The files that could not be read so far."""
         return [path for path, unreadable in zip(self.paths, self.unreadable.tolist(), strict=True) if unreadable]
 
 
 class FilesDataModule(ImageDataModule, ABC):
-    """Base of the datamodules whose sets say which files they have ``skipped``."""
+    """Base of the datamodules of files, whose datasets list the files they have ``skipped``."""
 
     @property
     def skipped(self) -> list[str]:
-        """The files that this process could not read so far; of pairs, the first."""
+        """The files that this process could not read so far; of pairs, the first file."""
         return sorted({path for split in self.__dict__.get("splits", ()) for path in split.skipped})
 
     def teardown(self, stage: str) -> None:
-        """Count the images that were skipped."""
+        """Print the number of images that were skipped."""
         if skipped := self.skipped:
             print(f"Skipped {len(skipped)} unreadable images: {', '.join(skipped[:5])}{', …' * (len(skipped) > 5)}")

@@ -21,7 +21,7 @@ from torch import Tensor
 
 import datamodules
 import gan_modules
-from datamodules import DataError, ImageDataModule
+from datamodules import DataError, GANDataModule
 from gan_modules.commands import COMMANDS, gather_lists
 from gan_modules.engine.allocator import keep_freed_memory
 from gan_modules.engine.checkpoint import KEY, read_checkpoint
@@ -35,7 +35,7 @@ MODELS = {name: cls for name in gan_modules.__all__ if inspect.isclass(cls := ge
 DATA = {name: cls for name in datamodules.__all__ if inspect.isclass(cls := getattr(datamodules, name))}
 CHOICES = {
     "model": [name for name, cls in MODELS.items() if issubclass(cls, GAN) and not inspect.isabstract(cls)],
-    "data": [name for name, cls in DATA.items() if issubclass(cls, ImageDataModule) and not inspect.isabstract(cls)],
+    "data": [name for name, cls in DATA.items() if issubclass(cls, GANDataModule) and not inspect.isabstract(cls)],
 }
 SUPPLIED = ("image_shape", "target_shape", "num_classes")  # what the data tells the model
 HELP = f"""\
@@ -111,7 +111,7 @@ class CommandLine(LightningCLI):
     def __init__(self) -> None:
         super().__init__(
             GAN,
-            ImageDataModule,
+            GANDataModule,
             parser_class=ArgumentParser,
             subclass_mode_model=True,
             subclass_mode_data=True,

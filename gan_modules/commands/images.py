@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from datamodules import DataError, ImageDataModule
+from datamodules import DataError, GANDataModule
 from datamodules.image_files import FORMATS, SUFFIXES, ImageFiles, list_images, pixels, read_image
 from datamodules.packed import PackedImages
 
@@ -120,7 +120,7 @@ class DataPart:
         split: ``train``, ``val`` or ``test``.
     """
 
-    def __init__(self, data: ImageDataModule, split: str) -> None:
+    def __init__(self, data: GANDataModule, split: str) -> None:
         self.name = type(data).__name__
         self.split: str | None = split
         self.num_classes = data.num_classes

@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 
 import datamodules
-from datamodules import ImageDataModule
+from datamodules import GANDataModule
 from gan_modules.commands.images import DataPart, ImagePlace, ImageSet
 from gan_modules.errors import GANError
 
@@ -16,7 +16,7 @@ OTHERWISE = "pass --data, or a folder as --real"
 
 
 def real_images(
-    real: str | None, data: ImageDataModule | None, split: str, floor: bool, run: Path | None, channels: int | None
+    real: str | None, data: GANDataModule | None, split: str, floor: bool, run: Path | None, channels: int | None
 ) -> tuple[ImageSet, ImageSet | None]:
     """The real images, and the datamodule's other ones where they are wanted.
 
@@ -36,12 +36,12 @@ def real_images(
             raise GANError("--real is a folder without other parts: leave out --data, and --floor.")
         return ImagePlace(real, channels), None
     data = data or noted_data(run)
-    if hasattr(data, "target_shape") or len(data.image_shape) != 3:
+    if "target_shape" in data.spec or "image_shape" not in data.spec:
         raise GANError(f"{type(data).__name__} holds no images of one kind: choose other --data, or pass --real.")
     return DataPart(data, split), DataPart(data, "val" if split == "train" else "train") if floor else None
 
 
-def noted_data(run: Path | None) -> ImageDataModule:
+def noted_data(run: Path | None) -> GANDataModule:
     """The datamodule that the command line noted in a run's folder; nothing but this library's own is made of a note.
 
     Raises:
@@ -57,10 +57,10 @@ def noted_data(run: Path | None) -> ImageDataModule:
         raise GANError(f"No config.yaml in '{run}' names the data: {OTHERWISE}.") from error
     package, _, name = path.rpartition(".")
     kind = getattr(datamodules, name, None) if package.partition(".")[0] in ("", "datamodules") else None
-    if not inspect.isclass(kind) or not issubclass(kind, ImageDataModule) or inspect.isabstract(kind):
+    if not inspect.isclass(kind) or not issubclass(kind, GANDataModule) or inspect.isabstract(kind):
         raise GANError(f"'{file}' names the data {path}, which is no datamodule of this library's: {OTHERWISE}.")
     try:
-        found: ImageDataModule = kind(**arguments)
+        found: GANDataModule = kind(**arguments)
     except TypeError as error:
         raise GANError(f"'{file}' notes arguments that {name} does not take ({error}): {OTHERWISE}.") from error
     return found

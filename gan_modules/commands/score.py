@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from datamodules import ImageDataModule, ToyDataModule
+from datamodules import GANDataModule, ToyDataModule
 from gan_modules.commands.checkpoint import check_device, load_model
 from gan_modules.commands.images import DataPart, ImagePlace, ImageSet
 from gan_modules.commands.numbers import Numbers, parse_numbers
@@ -35,7 +35,7 @@ NAMES = ("best.ckpt", "last.ckpt")  # of a run's folder
 def score(
     ckpt_path: list[str] = [],  # noqa: B006  # the parser wants to see what is left out
     fake: str | None = None,
-    data: ImageDataModule | None = None,
+    data: GANDataModule | None = None,
     real: str | None = None,
     split: Literal["train", "val", "test"] = "val",
     metrics: list[str] = ["fid"],  # noqa: B006

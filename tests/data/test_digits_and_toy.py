@@ -102,7 +102,8 @@ def test_points_are_not_rescaled():
     datamodule = ToyDataModule("rings", num_samples=100, batch_size=10)
     points, labels = next(iter(datamodule.train_dataloader()))
     assert torch.equal(datamodule.on_after_batch_transfer((points, labels), 0)[0], points)
-    assert datamodule.image_shape == tuple(points.shape[1:]) == (2,)
+    assert datamodule.point_shape == tuple(points.shape[1:]) == (2,)
+    assert not hasattr(datamodule, "image_shape")
 
 
 def test_errors_name_the_choices():

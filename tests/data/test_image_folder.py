@@ -1,4 +1,4 @@
-"""ImageFolderDataModule over folders made here; one colour a file tells the files apart."""
+"""ImageFolderDataModule over folders made here; one colour for each file."""
 
 import re
 

@@ -115,5 +115,5 @@ def test_a_process_that_is_sent_the_set_maps_the_file_itself(data):
 
 
 def test_cuts_at_random_cannot_be_packed(data):
-    with pytest.raises(DataError, match="pack= keeps one cut"):
+    with pytest.raises(DataError, match="pack= keeps one crop"):
         data(crop="random")

@@ -1,4 +1,4 @@
-"""Paired and unpaired images from folders made here, and the authors' sets from a server of our own."""
+"""Paired and unpaired images from folders made here, and the published sets from a local server."""
 
 import io
 import tarfile
@@ -16,7 +16,7 @@ from datamodules import DataError, PairedImagesDataModule, UnpairedImagesDataMod
 
 
 def ramp(number, size=(40, 40), mode="RGB"):
-    """An image whose red tells its number, its green the column and its blue the row."""
+    """An image whose red is its number, its green the column and its blue the row."""
     width, height = size
     pixels = np.zeros((height, width, 3), np.uint8)
     pixels[..., 0] = number
@@ -31,7 +31,7 @@ def save(image, *path):
 
 
 def all_of(loader):
-    return [torch.cat(side) for side in zip(*loader, strict=True)]
+    return [torch.cat(domain) for domain in zip(*loader, strict=True)]
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_two_folders_pair_by_name_and_split_once(folders):
     assert numbers(all_of(again.val_dataloader())[0]) == seen[1]
 
 
-def test_both_sides_are_moved_and_mirrored_alike(folders):
+def test_both_domains_are_cropped_and_mirrored_alike(folders):
     data = PairedImagesDataModule(
         str(folders / "a"), str(folders / "b"), image_size=(24, 32), load_size=40, batch_size=16, num_workers=0
     )
@@ -88,7 +88,7 @@ def test_published_jitter_by_default():
 
 
 @pytest.mark.parametrize("direction", ["AtoB", "BtoA"])
-def test_side_by_side_images_with_the_authors_split(tmp_path, direction):
+def test_side_by_side_images_with_the_published_split(tmp_path, direction):
     for part, count in {"train": 4, "val": 2, "test": 3}.items():
         for number in range(count):
             both = Image.new("RGB", (80, 40))
@@ -124,13 +124,13 @@ def test_images_reach_the_model_in_its_range(folders):
         (lambda f: (f / "b").rename(f / "c"), "There is no folder .*b"),
     ],
 )
-def test_what_is_missing_is_told_by_name_before_anything_is_read(folders, spoil, sentence):
+def test_what_is_missing_is_named_before_anything_is_read(folders, spoil, sentence):
     spoil(folders)
     with pytest.raises(DataError, match=sentence):
         PairedImagesDataModule(str(folders / "a"), str(folders / "b"), num_workers=0).setup("fit")
 
 
-def test_unlike_sizes_and_odd_widths_are_told_by_name(folders, tmp_path):
+def test_unlike_sizes_and_odd_widths_are_named(folders, tmp_path):
     for number in range(20):
         save(ramp(number, (41, 30)), folders, "b", f"x{number % 2}", f"{number}.bmp")
     data = PairedImagesDataModule(str(folders / "a"), str(folders / "b"), num_workers=0)
@@ -150,7 +150,7 @@ def kinds(tmp_path):
     return tmp_path
 
 
-def test_unpaired_images_meet_anew_in_every_epoch(kinds):
+def test_unpaired_images_are_paired_at_random_in_every_epoch(kinds):
     data = UnpairedImagesDataModule(
         str(kinds), image_size=20, target_size=(40, 24), channels=1, target_channels=3, batch_size=5, num_workers=0
     )
@@ -162,7 +162,7 @@ def test_unpaired_images_meet_anew_in_every_epoch(kinds):
         a, b = all_of(loader)
         assert a.shape == (10, 1, 20, 20)
         assert b.shape == (10, 3, 40, 24)
-        assert sorted(numbers(b)) == list(range(100, 110))  # an epoch shows the larger side once
+        assert sorted(numbers(b)) == list(range(100, 110))  # an epoch shows the larger domain once
         rows = a[:, 0, :, 0].sum(1).tolist()  # darker or brighter by its number
         met.append(tuple(zip(rows, numbers(b), strict=True)))
         meetings |= set(met[-1])
@@ -174,26 +174,26 @@ def test_validation_serves_every_image_once(kinds):
     data = UnpairedImagesDataModule(str(kinds), image_size=40, batch_size=2, num_workers=0)
     batches = list(data.val_dataloader())
     assert [(len(a), len(b)) for a, b in batches] == [(2, 2), (2, 0), (1, 0)]
-    assert [numbers(torch.cat(side)) for side in zip(*batches, strict=True)] == [[0, 1, 2, 3, 4], [100, 101]]
+    assert [numbers(torch.cat(domain)) for domain in zip(*batches, strict=True)] == [[0, 1, 2, 3, 4], [100, 101]]
     assert batches[1][1].shape == (0, 3, 40, 40)
 
 
-def test_a_share_of_each_side_is_held_out_where_there_is_no_test_set(kinds):
+def test_a_share_of_each_domain_is_held_out_where_there_is_no_test_set(kinds):
     for name in ("testA", "testB"):
         for path in (kinds / name).iterdir():
             path.unlink()
     data = UnpairedImagesDataModule(str(kinds), image_size=40, val_fraction=0.5, batch_size=1, num_workers=0)
     train, val = data.splits[0].paths, data.splits[1].paths
-    assert [len(side) for side in (*train, *val)] == [3, 5, 3, 5]
+    assert [len(domain) for domain in (*train, *val)] == [3, 5, 3, 5]
     assert not set(train[0]) & set(val[0])
     assert not set(train[1]) & set(val[1])
 
 
-@pytest.mark.parametrize("side", ["A", "B"])
-def test_an_empty_side_is_told_by_name(kinds, side):
-    for path in (kinds / f"train{side}").iterdir():
+@pytest.mark.parametrize("domain", ["A", "B"])
+def test_an_empty_domain_is_named(kinds, domain):
+    for path in (kinds / f"train{domain}").iterdir():
         path.unlink()
-    with pytest.raises(DataError, match=f"train{side} holds no image: put side {side}'s there"):
+    with pytest.raises(DataError, match=f"train{domain} holds no image: put domain {domain}'s there"):
         UnpairedImagesDataModule(str(kinds), num_workers=0).setup("fit")
 
 
@@ -239,7 +239,7 @@ def packed(kind, names):
 
 @pytest.fixture
 def server(monkeypatch):
-    """A dictionary of what a local server holds, in place of the authors'."""
+    """A dictionary of what a local server holds, instead of the published archives."""
     held = {}
 
     class Handler(BaseHTTPRequestHandler):
@@ -292,11 +292,11 @@ def test_a_set_that_comes_wrong_leaves_nothing(server, tmp_path):
     with pytest.raises(DataError, match="gave 5 bytes, not 116867962"):
         fetch("horse2zebra")
     server["/pix2pix/datasets/edges2shoes.tar.gz"] = (b"no archive", 10)  # of unknown size
-    with pytest.raises(DataError, match="is no archive that can be unpacked"):
+    with pytest.raises(DataError, match="cannot be unpacked"):
         PairedImagesDataModule(str(tmp_path / "data"), dataset="edges2shoes").prepare_data()
     evil = packed("tar", ["../evil.png"])
     server["/pix2pix/datasets/edges2shoes.tar.gz"] = (evil, len(evil))
-    with pytest.raises(DataError, match="is no archive that can be unpacked"):
+    with pytest.raises(DataError, match="cannot be unpacked"):
         PairedImagesDataModule(str(tmp_path / "data"), dataset="edges2shoes").prepare_data()
     assert not list((tmp_path / "data").iterdir())
     assert not list(tmp_path.rglob("evil*"))

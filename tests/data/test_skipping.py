@@ -17,9 +17,9 @@ def make(folder, numbers):
 
 
 def read(loader):
-    """The numbers of both sides' images, in their order."""
-    sides = zip(*loader, strict=True)
-    return [torch.cat(side)[:, 0, 0, 0].tolist() for side in sides]
+    """The numbers of the images of both domains, in order."""
+    domains = zip(*loader, strict=True)
+    return [torch.cat(images)[:, 0, 0, 0].tolist() for images in domains]
 
 
 def read_in(loader, epoch):
@@ -42,7 +42,7 @@ def test_a_pair_of_which_one_is_unreadable_is_replaced_whole(paired, capsys):
     with pytest.raises(DataError, match=r"Cannot read the image .*(a/03|b/07)\.png .*repair or remove it\.$"):
         read(paired().train_dataloader())
     data = paired(skip_unreadable=True)
-    with pytest.warns(UserWarning, match=r"b/07\.png .*The next image takes its place"):
+    with pytest.warns(UserWarning, match=r"b/07\.png .*The next image replaces it"):
         a, b = read(data.train_dataloader())
     assert [number + 100 for number in a] == b
     assert len(a) == 11
@@ -54,24 +54,24 @@ def test_a_pair_of_which_one_is_unreadable_is_replaced_whole(paired, capsys):
 
 @pytest.fixture
 def unpaired(tmp_path):
-    for side, numbers in (("A", range(6)), ("B", range(100, 110))):
-        make(tmp_path / f"train{side}", numbers)
-        make(tmp_path / f"test{side}", numbers)
+    for domain, numbers in (("A", range(6)), ("B", range(100, 110))):
+        make(tmp_path / f"train{domain}", numbers)
+        make(tmp_path / f"test{domain}", numbers)
     for name in ("trainA/02.png", "testB/05.png"):
         (tmp_path / name).write_bytes(b"no picture")
     return lambda **more: UnpairedImagesDataModule(str(tmp_path), **SMALL, **more)
 
 
-def test_an_image_of_a_side_is_replaced_by_the_next_of_that_side(unpaired):
+def test_an_image_of_a_domain_is_replaced_by_the_next_of_that_domain(unpaired):
     with pytest.raises(DataError, match=r"Cannot read the image .*testB/05\.png .*repair or remove it\.$"):
         read(unpaired().val_dataloader())
     data = unpaired(skip_unreadable=True)
-    with pytest.warns(UserWarning, match=r"testB/05\.png .*The next image takes its place"):
+    with pytest.warns(UserWarning, match=r"testB/05\.png .*The next image replaces it"):
         a, b = read(data.val_dataloader())
     assert a == list(range(6))
     assert b == [100, 101, 102, 103, 104, 106, 106, 107, 108, 109]
     loader = data.train_dataloader()
-    with pytest.warns(UserWarning, match=r"trainA/02\.png .*The next image takes its place"):
+    with pytest.warns(UserWarning, match=r"trainA/02\.png .*The next image replaces it"):
         epochs = [read_in(loader, epoch) for epoch in range(20)]
     assert {number for a, _ in epochs for number in a} == {0, 1, 3, 4, 5}
     assert all(sorted(b) == list(range(100, 110)) for _, b in epochs)
@@ -80,13 +80,13 @@ def test_an_image_of_a_side_is_replaced_by_the_next_of_that_side(unpaired):
 
 
 def test_nothing_readable_is_no_endless_search(tmp_path):
-    for side in "AB":
-        make(tmp_path / f"train{side}", range(4))
-        for path in (tmp_path / f"train{side}").iterdir():
+    for domain in "AB":
+        make(tmp_path / f"train{domain}", range(4))
+        for path in (tmp_path / f"train{domain}").iterdir():
             path.write_bytes(b"")
     data = UnpairedImagesDataModule(str(tmp_path), skip_unreadable=True, **SMALL)
     with (
-        pytest.warns(UserWarning, match="takes its place"),
+        pytest.warns(UserWarning, match="replaces it"),
         pytest.raises(DataError, match="No image of the set can be read"),
     ):
         read(data.train_dataloader())

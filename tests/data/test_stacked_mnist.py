@@ -49,7 +49,7 @@ def test_the_seed_alone_decides():
     assert not torch.equal(first(0), first(1))
 
 
-def test_loaders_give_scaled_rgb_in_the_shape_told_beforehand():
+def test_loaders_give_scaled_rgb_in_the_shape_stated_beforehand():
     data = StackedMNISTDataModule("digits", image_size=16, num_samples=64, batch_size=32)
     assert "splits" not in vars(data)
     batch = next(iter(data.train_dataloader()))
@@ -64,7 +64,7 @@ def test_loaders_give_scaled_rgb_in_the_shape_told_beforehand():
 def test_missing_files_of_the_source_are_named(tmp_path, source, of):
     data = StackedMNISTDataModule(source, str(tmp_path), download=False)
     data.prepare_data()
-    with pytest.raises(DataError, match=f"^{of.torchvision_class.__name__} was not found.*{tmp_path}"):
+    with pytest.raises(DataError, match=f"^{of.published.reader.__name__} was not found.*{tmp_path}"):
         data.setup("fit")
 
 

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
 
 from datamodules import DataError, DigitsDataModule, StreamingDataModule
 from datamodules.streaming import write_shards
@@ -92,16 +92,16 @@ def test_processes_share_the_shards(shards, monkeypatch):
 def test_a_run_goes_on_with_the_very_next_batch(stop, workers, shards, tmp_path):
     seen = []
 
-    class Watched(CGAN):
-        def deal(self, batch, movers):
+    class Watch(Callback):
+        def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
             seen.append(batch[1].tolist())
-            return super().deal(batch, movers)
 
-    def fit(rounds, ckpt_path=None):
+    def fit(steps, ckpt_path=None):
         torch.manual_seed(0)
         trainer = Trainer(
             accelerator="cpu",
-            max_steps=rounds,
+            callbacks=Watch(),
+            max_steps=steps,
             max_epochs=-1,
             limit_val_batches=0,
             logger=False,
@@ -109,7 +109,7 @@ def test_a_run_goes_on_with_the_very_next_batch(stop, workers, shards, tmp_path)
             enable_progress_bar=False,
             enable_model_summary=False,
         )
-        game = Watched(image_shape=(1, 8, 8), latent_dim=2, hidden_dim=2)
+        game = CGAN(image_shape=(1, 8, 8), latent_dim=2, hidden_dim=2)
         trainer.fit(game, stream(shards, num_workers=workers), ckpt_path=ckpt_path)
         return game, trainer
 

@@ -46,7 +46,7 @@ def write_mnist(raw, compress=False):
 
 @pytest.mark.parametrize("datamodule_class", MNISTS)
 def test_files_in_place_need_no_network(datamodule_class, tmp_path):
-    write_mnist(tmp_path / datamodule_class.torchvision_class.__name__ / "raw")
+    write_mnist(tmp_path / datamodule_class.published.reader.__name__ / "raw")
     datamodule = datamodule_class(str(tmp_path), image_size=28, download=True, batch_size=12)
     datamodule.prepare_data()
     train, val, test = datamodule.load()
@@ -63,7 +63,7 @@ def test_gzipped_files_with_the_right_checksums_are_unpacked(tmp_path, monkeypat
     raw = tmp_path / "MNIST" / "raw"
     write_mnist(raw, compress=True)
     checksums = [(path.name, hashlib.md5(path.read_bytes()).hexdigest()) for path in raw.iterdir()]
-    monkeypatch.setattr(MNISTDataModule.torchvision_class, "resources", checksums)
+    monkeypatch.setattr(MNISTDataModule.published.reader, "resources", checksums)
     datamodule = MNISTDataModule(str(tmp_path), image_size=28)
     datamodule.prepare_data()
     assert np.array_equal(datamodule.load()[0].tensors[0][:, 0].numpy(), GREYS["train"])
@@ -105,8 +105,10 @@ def test_cifar_keeps_colours_rows_and_columns_apart(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("datamodule_class", [*MNISTS, CIFAR10DataModule])
 def test_missing_files_are_named_with_their_place(datamodule_class, tmp_path):
-    name = datamodule_class.torchvision_class.__name__
-    with pytest.raises(DataError, match=f"{name} could not be fetched.*put .*{datamodule_class.files[:8]}") as caught:
+    name = datamodule_class.published.reader.__name__
+    with pytest.raises(
+        DataError, match=f"{name} could not be fetched.*put .*{datamodule_class.published.files[:8]}"
+    ) as caught:
         datamodule_class(str(tmp_path)).prepare_data()
     assert str(tmp_path) in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -154,7 +154,7 @@ def test_an_image_that_becomes_unreadable_is_named_or_skipped_and_counted(photog
 
     with pytest.raises(DataError, match=r"Cannot read the image .*a/(02|10)\.png.*repair or remove it"):
         fit()
-    with pytest.warns(UserWarning, match="The next image takes its place") if not workers else nullcontext():
+    with pytest.warns(UserWarning, match="The next image replaces it") if not workers else nullcontext():
         data = fit(skip_unreadable=True)
     assert [os.path.basename(path) for path in data.skipped] == ["02.png", "10.png"]
     assert "Skipped 2 unreadable images" in capsys.readouterr().out
@@ -165,7 +165,7 @@ def test_nothing_readable_is_no_endless_search(photographs):
         path.write_bytes(b"")
     data = ImageFolderDataModule(str(photographs), image_size=8, batch_size=4, num_workers=0, skip_unreadable=True)
     with (
-        pytest.warns(UserWarning, match="takes its place"),
+        pytest.warns(UserWarning, match="replaces it"),
         pytest.raises(DataError, match="No image of the set can be read"),
     ):
         next(iter(data.train_dataloader()))

@@ -1,4 +1,4 @@
-"""What datamodules of two sides share: their arguments' meaning, and the published jitter."""
+"""What the datamodules of two domains share: the checks of their arguments, and the published jitter."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ PUBLISHED = 286 / 256  # sizes before and after the random crop (arXiv:1611.0700
 
 
 class Jitter:
-    """Images of one moment brought to a size, and where asked moved and mirrored, all of them alike.
+    """Resize, crop and mirror corresponding images, all of them alike.
 
     Args:
         size: Height and width (pixels), reached by stretching.
         load_size: Height and width before a random crop of `size`; by default no crop.
-        flip: Whether to mirror every second time, at random.
+        flip: Whether to mirror with probability 1/2.
     """
 
     def __init__(self, size: tuple[int, int], load_size: tuple[int, int] | None = None, flip: bool = False) -> None:
@@ -35,48 +35,48 @@ class Jitter:
         self.flip = flip
 
     def __call__(self, images: Sequence[Image.Image]) -> list[Image.Image]:
-        """The images at ``size``, bicubically resized and antialiased."""
+        """Return the images at ``size``, resized bicubically and antialiased."""
         (height, width), (load_height, load_width) = self.size, self.load_size
         top, left = (int(torch.randint(slack + 1, ())) for slack in (load_height - height, load_width - width))
         window = (left, top, left + width, top + height)
         mirrored = self.flip and bool(torch.rand(()) < 0.5)
-        moved = [image.resize((load_width, load_height), Image.Resampling.BICUBIC).crop(window) for image in images]
-        return [ImageOps.mirror(image) for image in moved] if mirrored else moved
+        cropped = [image.resize((load_width, load_height), Image.Resampling.BICUBIC).crop(window) for image in images]
+        return [ImageOps.mirror(image) for image in cropped] if mirrored else cropped
 
 
 def as_shape(channels: int, size: Size) -> tuple[int, int, int]:
-    """``(C, H, W)``, once its numbers are known to be possible."""
+    """Return ``(C, H, W)``, or raise DataError if a number is out of range."""
     height, width = (size, size) if isinstance(size, int) else size
     require(min(height, width) >= 1, f"image_size={size} must be at least 1.")
     require(channels in MODES, f"channels={channels} must be 1 (grey), 3 (RGB) or 4 (RGBA).")
     return channels, height, width
 
 
-def load_size_of(size: Size, load_size: Size | None) -> tuple[int, int]:
-    """Height and width before the crop: those given, or by default the published share more."""
+def resolve_load_size(size: Size, load_size: Size | None) -> tuple[int, int]:
+    """Return height and width before the crop: those given, or by default 286/256 of `size`."""
     _, height, width = as_shape(1, size)
     if load_size is None:
         return round(height * PUBLISHED), round(width * PUBLISHED)
     _, load_height, load_width = as_shape(1, load_size)
     require(
         load_height >= height and load_width >= width,
-        f"load_size={load_size} must be at least image_size={size}, which is cut out of it.",
+        f"load_size={load_size} must be at least image_size={size}, which is cropped from it.",
     )
     return load_height, load_width
 
 
-class TwoSidedDataModule(FilesDataModule, ABC):
-    """Base of the datamodules whose batches are ``(a, b)``, images of two sides.
+class TwoDomainDataModule(FilesDataModule, ABC):
+    """Base of the datamodules whose batches are ``(a, b)``, images of domains A (the source) and B (the target).
 
     Args:
-        folder: The place of the images.
-        dataset: One of the authors' `sets`, in place of `folder`'s own images; downloaded to ``folder/dataset``.
-        image_shape: ``(C, H, W)`` of side A.
-        target_shape: That of side B.
+        folder: The folder of the images.
+        dataset: One of the published `sets` instead of `folder`'s own images; downloaded to ``folder/dataset``.
+        image_shape: ``(C, H, W)`` of the source.
+        target_shape: ``(C, H, W)`` of the target.
         horizontal_flip: Whether to mirror every second training image, at random.
-        skip_unreadable: Whether the next readable image takes the place of one that cannot be read.
+        skip_unreadable: Whether to replace an image that cannot be read by the next one that can.
         val_fraction: Share held out where the set comes without a split.
-        **loading: See `ImageDataModule`.
+        **loading: See `GANDataModule`.
 
     Raises:
         DataError: If an argument is out of range.
@@ -112,25 +112,20 @@ class TwoSidedDataModule(FilesDataModule, ABC):
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """``(C, H, W)`` of side A, the input."""
+        """``(C, H, W)`` of domain A, the source."""
         return self._image_shape
 
     @property
     def target_shape(self) -> tuple[int, int, int]:
-        """``(C, H, W)`` of side B, the output."""
+        """``(C, H, W)`` of domain B, the target."""
         return self._target_shape
 
     @property
-    def num_classes(self) -> int:
-        """No classes."""
-        return 0
-
-    @property
-    def place(self) -> str:
-        """The folder that the images are in."""
+    def root(self) -> str:
+        """The folder of the images: ``folder``, or ``folder/dataset`` for a published set."""
         return self.folder if self.dataset is None else os.path.join(self.folder, self.dataset)
 
     def prepare_data(self) -> None:
-        """Fetch a set by name, in one process, unless it is in place."""
+        """Download a published set, in one process, unless it is there."""
         if self.dataset is not None:
-            fetch(self.sets[self.dataset], self.place)
+            fetch(self.sets[self.dataset], self.root)
