@@ -12,7 +12,7 @@ collect_ignore_glob = ["conftest.py", "*/conftest.py"]
 torch.set_num_threads(1)  # a second thread costs tiny networks more than it brings
 
 
-class Moves(Callback):
+class Updates(Callback):
     """The optimizer steps taken, by player, in order."""
 
     def __init__(self) -> None:
@@ -24,8 +24,8 @@ class Moves(Callback):
 
 
 @pytest.fixture
-def moves() -> Moves:
-    return Moves()
+def updates() -> Updates:
+    return Updates()
 
 
 @pytest.fixture
@@ -35,10 +35,10 @@ def as_loader() -> Callable[[Sequence[tuple[Tensor, ...]]], DataLoader]:
 
 
 @pytest.fixture
-def play(tmp_path, as_loader) -> Callable[..., Trainer]:
+def fit(tmp_path, as_loader) -> Callable[..., Trainer]:
     """Fit a model on batches under a quiet Trainer, the random generator freshly seeded."""
 
-    def play(model, batches, *callbacks, seed=0, ckpt_path=None, **options):
+    def fit(model, batches, *callbacks, seed=0, ckpt_path=None, **options):
         quiet = {
             "accelerator": "cpu",
             "devices": 1,
@@ -54,7 +54,7 @@ def play(tmp_path, as_loader) -> Callable[..., Trainer]:
         trainer.fit(model, as_loader(batches), ckpt_path=ckpt_path)
         return trainer
 
-    return play
+    return fit
 
 
 @pytest.fixture

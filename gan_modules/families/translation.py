@@ -199,8 +199,8 @@ class TranslationGAN(GAN, ABC):
         found = tuple(batch[1].shape[1:]) if len(batch) > 1 else "nothing"
         if found != self.target_shape or len(batch[0]) != len(batch[1]):
             raise GANError(
-                f"{type(self).__name__} needs batches (a, b) with as many images of shape {self.target_shape} on the "
-                f"second side as on the first, and found {found}: choose paired or unpaired images of that shape."
+                f"{type(self).__name__} needs batches (a, b) with as many images of shape {self.target_shape} of "
+                f"domain B as of domain A, and found {found}: choose paired or unpaired images of that shape."
             )
 
 

@@ -1,4 +1,4 @@
-"""Model and data that disagree are told so before the first step, with the argument to pass."""
+"""Model and data that disagree are refused before the first step, with the argument to pass."""
 
 import pytest
 import torch
@@ -49,7 +49,7 @@ def small(**arguments):
         (
             lambda: WGAN((1, 16, 16), base_channels=2),
             ToyDataModule(),
-            r"image_shape=\(1, 16, 16\), but ToyDataModule gives \(2,\): pass image_shape=\(2,\)",
+            r"WGAN was built for image_shape=\(1, 16, 16\), but ToyDataModule has point_shape=\(2,\): pass point_shape",
         ),
         (
             lambda: CGAN(**small(num_classes=10)),
@@ -74,7 +74,7 @@ def test_datamodules(model, data, words, verb, trainer):
     ("images", "words"),
     [
         (torch.zeros(8, 3, 4, 4), r"image_shape=\(1, 4, 4\), .* of \(3, 4, 4\): pass image_shape=\(3, 4, 4\)"),
-        (torch.zeros(8, 1, 4, 4, dtype=torch.uint8), r"holds torch\.uint8, not floats: scale the images"),
+        (torch.zeros(8, 1, 4, 4, dtype=torch.uint8), r"holds torch\.uint8, not floats: scale the samples"),
     ],
 )
 def test_plain_loaders(images, words, trainer):
@@ -84,7 +84,7 @@ def test_plain_loaders(images, words, trainer):
 
 
 def test_plain_loader_without_labels(trainer):
-    with pytest.raises(GANError, match=r"CGAN needs \(images, labels\) in each batch"):
+    with pytest.raises(GANError, match=r"CGAN needs \(samples, labels\) in each batch"):
         trainer.fit(CGAN(**small()), DataLoader(torch.zeros(8, 1, 4, 4), batch_size=4))
 
 

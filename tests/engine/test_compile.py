@@ -37,20 +37,20 @@ GAMES = {
 }
 
 
-def batches(cls, arguments, rounds):
+def batches(cls, arguments, steps):
     source = torch.Generator().manual_seed(1)
-    turns = rounds * arguments.get("n_critic", 1)
-    images = torch.rand(turns * 4, *arguments["image_shape"], generator=source) * 2 - 1
+    count = steps * arguments.get("n_critic", 1)
+    images = torch.rand(count * 4, *arguments["image_shape"], generator=source) * 2 - 1
     others = {CGAN: torch.arange(len(images)) % 3, Pix2Pix: images.flip(3), CycleGAN: images.flip(0)}
     samples = list(zip(*([images, others[cls]] if cls in others else [images]), strict=True))
     return DataLoader(samples, batch_size=4)
 
 
 # In float64, since Adam makes whole steps out of float32's noise where a gradient is 0
-def fit(model, data, rounds=3, precision="64-true", **options):
+def fit(model, data, steps=3, precision="64-true", **options):
     trainer = Trainer(
         accelerator="cpu",
-        max_steps=rounds,
+        max_steps=steps,
         max_epochs=-1,
         precision=precision,
         logger=False,
@@ -98,16 +98,17 @@ def test_compiled_networks_play_the_same_game(game, graphs):
     data = batches(cls, arguments, 3)
     model, expected = made(cls, **arguments, compile=True), made(cls, **arguments)
     assert fit(model, data).global_step == 3
-    assert len(graphs) >= 2 * len(list(model.configure_players()))  # each forwards and backwards
+    assert len(graphs) >= 2 * len(list(model.players()))  # each forwards and backwards
     count = len(graphs)
     fit(expected, data)
     assert len(graphs) == count, "the model that was not to be compiled was"
     assert_equal_weights(model, expected, 1e-9)
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_the_compiler_of_the_cpu_plays_the_same_game_with_its_penalty():
-    arguments = {"image_shape": (2,), "latent_dim": 2, "hidden_dim": 4, "n_critic": 1}
+    arguments = {"point_shape": (2,), "latent_dim": 2, "hidden_dim": 4, "n_critic": 1}
     data = DataLoader(torch.randn(8, 2), batch_size=4)
     model, expected = made(WGANGP, **arguments, compile=True), made(WGANGP, **arguments)
     for game in (model, expected):
@@ -151,10 +152,10 @@ def test_samples_copies_and_averages_are_not_compiled(graphs):
 
 
 def test_a_compiled_run_goes_on_from_its_checkpoint_and_without_the_compiler(graphs, tmp_path):
-    def run(rounds, compiled, **options):
-        model = made(VanillaGAN, image_shape=(2,), latent_dim=2, hidden_dim=4, n_critic=2, compile=compiled)
+    def run(steps, compiled, **options):
+        model = made(VanillaGAN, point_shape=(2,), latent_dim=2, hidden_dim=4, n_critic=2, compile=compiled)
         data = ToyDataModule(num_samples=100, batch_size=8)
-        return model, fit(model, data, rounds, precision="32-true", **options)
+        return model, fit(model, data, steps, precision="32-true", **options)
 
     _, half = run(3, True)
     half.save_checkpoint(tmp_path / "half.ckpt")
@@ -169,7 +170,7 @@ def test_a_compiled_run_goes_on_from_its_checkpoint_and_without_the_compiler(gra
 
 def test_a_smaller_last_batch_is_compiled_for_its_size(graphs):
     points = torch.randn(10, 2)
-    arguments = {"image_shape": (2,), "latent_dim": 2, "hidden_dim": 4}
+    arguments = {"point_shape": (2,), "latent_dim": 2, "hidden_dim": 4}
     model, expected = made(VanillaGAN, **arguments, compile=True), made(VanillaGAN, **arguments)
     for game in (model, expected):
         fit(game, DataLoader(points, batch_size=4))
@@ -191,6 +192,7 @@ def test_a_way_to_compile_that_there_is_not():
         fit(made(cls, **arguments, compile="fast"), batches(cls, arguments, 1))
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_reduced_overhead_is_the_same_on_a_cpu():
     cls, arguments = GAMES["vanilla"]

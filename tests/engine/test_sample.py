@@ -7,10 +7,10 @@ from gan_modules import CGAN, DCGAN, GANError, VanillaGAN
 
 
 @pytest.fixture
-def dcgan(play, noise_batches):
+def dcgan(fit, noise_batches):
     """A DCGAN in the middle of its training, its average far from its generator."""
     model = DCGAN((1, 16, 16), latent_dim=3, base_channels=2, lr_g=0.02, ema_half_life=40)
-    play(model, noise_batches(6, (1, 16, 16)), max_steps=6)
+    fit(model, noise_batches(6, (1, 16, 16)), max_steps=6)
     return model.train()
 
 
@@ -105,7 +105,7 @@ def test_latents_that_do_not_fit(dcgan, shape):
 
 
 def test_points_are_not_bounded():
-    model = VanillaGAN((2,), latent_dim=2, hidden_dim=8)
+    model = VanillaGAN(point_shape=(2,), latent_dim=2, hidden_dim=8)
     points = model.sample(500, z=100 * torch.randn(500, 2))
     assert points.shape == (500, 2)
     assert points.abs().max() > 1

@@ -8,6 +8,7 @@ import torch
 from lightning.pytorch import Callback
 
 from gan_modules import CGAN, DCGAN, WGAN, WGANGP, GANError, VanillaGAN
+from gan_modules.engine.inputs import Inputs
 
 # Goodfellow et al. train by SGD with momentum and name no rate: VanillaGAN takes over DCGAN's, and says so.
 PAPERS = [
@@ -24,6 +25,11 @@ PAPERS = [
 ]
 
 
+def inputs(real=None, fake=None, *condition):
+    """What an objective is given of these reals, fakes and labels."""
+    return Inputs(real, condition, generate=lambda x: fake)
+
+
 @pytest.mark.parametrize(("cls", "figures"), PAPERS)
 def test_defaults_are_the_papers(cls, figures):
     defaults = {name: parameter.default for name, parameter in inspect.signature(cls).parameters.items()}
@@ -35,9 +41,9 @@ def test_each_player_has_the_papers_optimizer_at_its_own_rate(cls):
     size = {"image_shape": (1, 8, 8), "latent_dim": 2}
     betas = {} if cls is WGAN else {"betas": (0.25, 0.75)}
     model = cls(**size, lr_g=0.1, lr_d=0.2, **betas)
-    (judge, maker), _ = model.configure_optimizers()
-    assert type(judge) is type(maker) is (torch.optim.RMSprop if cls is WGAN else torch.optim.Adam)
-    for optimizer, network, rate in ((judge, model.discriminator, 0.2), (maker, model.generator, 0.1)):
+    (critic, maker), _ = model.configure_optimizers()
+    assert type(critic) is type(maker) is (torch.optim.RMSprop if cls is WGAN else torch.optim.Adam)
+    for optimizer, network, rate in ((critic, model.discriminator, 0.2), (maker, model.generator, 0.1)):
         (group,) = optimizer.param_groups
         assert group["lr"] == rate
         assert [id(p) for p in group["params"]] == [id(p) for p in network.parameters()]
@@ -62,9 +68,9 @@ class AfterSteps(Callback):
         self.look(model, batch_idx)
 
 
-@pytest.mark.parametrize("image_shape", [(2,), (1, 16, 16)])
-def test_wgans_weights_are_within_the_clip_after_every_move(image_shape, play, noise_batches):
-    model = WGAN(image_shape, latent_dim=2, base_channels=2, hidden_dim=8, clip=0.03, lr_d=0.01, lr_g=0.01, n_critic=3)
+@pytest.mark.parametrize("shape", [{"point_shape": (2,)}, {"image_shape": (1, 16, 16)}])
+def test_wgans_weights_are_within_the_clip_after_every_update(shape, fit, noise_batches):
+    model = WGAN(**shape, latent_dim=2, base_channels=2, hidden_dim=8, clip=0.03, lr_d=0.01, lr_g=0.01, n_critic=3)
     largest = []
 
     def look(model, batch_idx):
@@ -72,7 +78,7 @@ def test_wgans_weights_are_within_the_clip_after_every_move(image_shape, play, n
             [max(p.abs().max().item() for p in n.parameters()) for n in (model.discriminator, model.generator)]
         )
 
-    play(model, noise_batches(6, image_shape), AfterSteps(look), max_steps=2)
+    fit(model, noise_batches(6, model.sample_shape), AfterSteps(look), max_steps=2)
     assert len(largest) == 6
     assert [critic for critic, _ in largest] == [pytest.approx(0.03)] * 6  # reached, since the steps are large
     assert all(generator > 0.1 for _, generator in largest)  # and the generator is left alone
@@ -81,16 +87,16 @@ def test_wgans_weights_are_within_the_clip_after_every_move(image_shape, play, n
 @pytest.mark.parametrize("clip", [0, -0.01])
 def test_wgan_needs_a_clip(clip):
     with pytest.raises(GANError, match=f"clip={clip} must be above 0"):
-        WGAN((2,), clip=clip)
+        WGAN(point_shape=(2,), clip=clip)
 
 
 @pytest.mark.parametrize("saturating", [True, False])
 def test_generators_gradient_is_the_closed_form(saturating):
     """With D = σ(logit): ∂ log(1 - D) = -D and ∂ -log D = -(1 - D), per logit and over the batch's mean (Sec. 3)."""
-    model = VanillaGAN((2,), latent_dim=2, hidden_dim=4, saturating=saturating)
+    model = VanillaGAN(point_shape=(2,), latent_dim=2, hidden_dim=4, saturating=saturating)
     logits = torch.tensor([[-9.0], [-1.0], [0.0], [2.0], [7.0]], requires_grad=True)
     model.discriminator.register_forward_hook(lambda *_: logits)
-    (loss,) = model.generator_losses(torch.zeros(5, 2)).values()
+    (loss,) = model.generator_losses(inputs(fake=torch.zeros(5, 2))).values()
     (gradient,) = torch.autograd.grad(loss, logits)
     likely = [1 / (1 + math.exp(-logit)) for logit in logits.flatten().tolist()]
     expected = [-d / 5 if saturating else -(1 - d) / 5 for d in likely]
@@ -99,36 +105,36 @@ def test_generators_gradient_is_the_closed_form(saturating):
     assert loss.item() == pytest.approx(sum(value) / 5, rel=1e-5)
 
 
-def test_gradient_penalty_on_points_is_that_of_a_plane(play):
+def test_gradient_penalty_on_points_is_that_of_a_plane(fit):
     """A linear critic slopes alike everywhere: the penalty is λ (‖w‖ - 1)², whatever the points."""
-    model = WGANGP((2,), latent_dim=2, hidden_dim=4, gp_weight=3.0)
+    model = WGANGP(point_shape=(2,), latent_dim=2, hidden_dim=4, gp_weight=3.0)
     model.discriminator = torch.nn.Linear(2, 1)
     with torch.no_grad():
         model.discriminator.weight.copy_(torch.tensor([[3.0, 4.0]]))
         model.discriminator.bias.fill_(7.0)
     real, fake = torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([[0.0, 0.0], [1.0, 1.0]])
-    terms = model.discriminator_losses(real, fake)
+    terms = model.discriminator_losses(inputs(real, fake))
     assert terms["critic"].item() == pytest.approx((0 + 7) / 2 - (3 + 4) / 2)
     assert terms["gradient_penalty"].item() == pytest.approx(3.0 * (5 - 1) ** 2)
-    assert model.generator_losses(fake)["critic"].item() == pytest.approx(-(7 + 14) / 2)
+    assert model.generator_losses(inputs(real, fake))["critic"].item() == pytest.approx(-(7 + 14) / 2)
 
 
-def test_wgan_gp_learns_where_the_points_are(play):
+def test_wgan_gp_learns_where_the_points_are(fit):
     """A point cloud around (1, -1): the Wasserstein game finds it."""
     torch.manual_seed(0)
-    model = WGANGP((2,), latent_dim=2, hidden_dim=32, lr_g=3e-3, lr_d=3e-3, n_critic=3, ema_half_life=0)
+    model = WGANGP(point_shape=(2,), latent_dim=2, hidden_dim=32, lr_g=3e-3, lr_d=3e-3, n_critic=3, ema_half_life=0)
     batches = [(torch.tensor([1.0, -1.0]) + 0.1 * torch.randn(64, 2),) for _ in range(30)]
-    play(model, batches, max_steps=250)
+    fit(model, batches, max_steps=250)
     centre = model.sample(1000, seed=0).mean(0)
     assert torch.linalg.vector_norm(centre - torch.tensor([1.0, -1.0])) < 0.2
 
 
-def test_wgan_gp_needs_rounds_to_decay_over():
-    with pytest.raises(GANError, match="decay_rounds=0 must be at least 1"):
-        WGANGP((2,), decay_rounds=0)
+def test_wgan_gp_needs_steps_to_decay_over():
+    with pytest.raises(GANError, match="decay_steps=0 must be at least 1"):
+        WGANGP(point_shape=(2,), decay_steps=0)
 
 
-def test_cgan_learns_what_the_label_says(play):
+def test_cgan_learns_what_the_label_says(fit):
     """Class 0 is black and class 1 white: only the label can tell."""
     torch.manual_seed(0)
     model = CGAN((1, 2, 2), num_classes=2, latent_dim=2, hidden_dim=32, lr_g=2e-3, lr_d=2e-3, ema_half_life=0)
@@ -137,21 +143,25 @@ def test_cgan_learns_what_the_label_says(play):
         labels = torch.randint(2, (64,))
         shade = 1.6 * labels.float() - 0.8
         batches.append((shade.view(-1, 1, 1, 1) + 0.1 * torch.randn(64, 1, 2, 2), labels))
-    play(model, batches, max_steps=200)
+    fit(model, batches, max_steps=200)
     assert model.sample(50, labels=0, seed=0).mean() < -0.5
     assert model.sample(50, labels=1, seed=0).mean() > 0.5
 
 
-def test_cgans_players_are_both_told_the_label():
+def test_cgans_players_both_see_the_label():
     model = CGAN((1, 2, 2), num_classes=2, latent_dim=2, hidden_dim=8)
     real, fake, labels = torch.rand(6, 1, 2, 2), torch.rand(6, 1, 2, 2), torch.tensor([0, 1, 0, 1, 1, 0])
     with torch.no_grad():
         logits_real, logits_fake = model.discriminator(real, labels), model.discriminator(fake, labels)
         expected_d = -(logits_real.sigmoid().log().mean() + (1 - logits_fake.sigmoid()).log().mean())
         expected_g = -logits_fake.sigmoid().log().mean()
-        assert model.discriminator_losses(real, fake, labels)["minimax"].item() == pytest.approx(expected_d.item())
-        assert model.generator_losses(fake, labels)["adversarial"].item() == pytest.approx(expected_g.item())
-        other = model.discriminator_losses(real, fake, 1 - labels)["minimax"].item()
+        assert model.discriminator_losses(inputs(real, fake, labels))["minimax"].item() == pytest.approx(
+            expected_d.item()
+        )
+        assert model.generator_losses(inputs(real, fake, labels))["adversarial"].item() == pytest.approx(
+            expected_g.item()
+        )
+        other = model.discriminator_losses(inputs(real, fake, 1 - labels))["minimax"].item()
     assert other != pytest.approx(expected_d.item(), rel=1e-3)
 
 

@@ -11,10 +11,10 @@ from datamodules import DigitsDataModule
 def fit_digits(tmp_path) -> Callable[..., Trainer]:
     """Fit a model on digits, whose order a checkpoint continues."""
 
-    def fit(model, image_size, rounds, *callbacks, seed=0, ckpt_path=None):
+    def fit(model, image_size, steps, *callbacks, seed=0, ckpt_path=None):
         trainer = Trainer(
             accelerator="cpu",
-            max_steps=rounds,
+            max_steps=steps,
             max_epochs=-1,
             limit_val_batches=0,
             logger=False,

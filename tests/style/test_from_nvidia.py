@@ -49,11 +49,11 @@ def test_its_regularizers_are_the_authors(model, golden):
     close(regularizers.path_lengths(images, ws, golden["pl_noise"]), golden["pl_lengths"])
 
 
-def test_fine_tuning_starts_from_the_files_average(play, noise_batches):
+def test_fine_tuning_starts_from_the_files_average(fit, noise_batches):
     model = load_nvidia(GOLDEN / "stylegan2_r32.pkl", freeze_d=1, r1_weight=1.0, ada_target=0.6)
     assert model.augment.images == 100_000
     first = {name: value.clone() for name, value in model.state_dict().items()}
-    play(model, noise_batches(2, model.image_shape, size=4), max_steps=2)
+    fit(model, noise_batches(2, model.image_shape, size=4), max_steps=2)
     moved = {name: (value - first[name]).abs().max() for name, value in model.state_dict().items()}
     weights = {name: moved[name] for name, _ in model.named_parameters()}
     frozen = [name for name in weights if name.startswith("discriminator.blocks.b32.")]

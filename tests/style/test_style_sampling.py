@@ -67,10 +67,10 @@ def test_samples_are_of_the_class_asked_for(cls):
 
 
 @pytest.mark.parametrize("cls", [StyleGAN, StyleGAN2])
-def test_classes_can_be_left_untold(cls, play, noise_batches, tmp_path):
+def test_classes_can_be_left_unused(cls, fit, noise_batches, tmp_path):
     """The command line always says how many the data has."""
     model = cls(**SMALL, num_classes=5, conditional=False)
-    trainer = play(model, noise_batches(1, (3, 16, 16), num_classes=5), max_steps=1)
+    trainer = fit(model, noise_batches(1, (3, 16, 16), num_classes=5), max_steps=1)
     trainer.save_checkpoint(tmp_path / "last.ckpt")
     again = cls.load_from_checkpoint(tmp_path / "last.ckpt")
     assert torch.equal(again.sample(2, seed=0), model.sample(2, seed=0))
@@ -81,10 +81,10 @@ def test_classes_can_be_left_untold(cls, play, noise_batches, tmp_path):
 @pytest.mark.parametrize("cls", [StyleGAN, StyleGAN2])
 def test_styles_are_mixed_at_one_layer_of_the_whole_batch(cls):
     torch.manual_seed(0)
-    model = cls(**SMALL, style_mixing=0.5)
+    model = cls(**SMALL, style_mixing_prob=0.5)
     cutoffs = []
     for _ in range(300):
-        ws = model.styles(3, ())
+        ws = model.mixed_styles(model.inputs((torch.zeros(3, 3, 16, 16),)))
         changes = [layer for layer in range(1, model.mixed_layers) if not torch.equal(ws[:, layer], ws[:, layer - 1])]
         assert len(changes) <= 1
         assert all((ws[i, layer] != ws[i, layer - 1]).any() for layer in changes for i in range(3))

@@ -1,4 +1,4 @@
-"""StyleGAN's game: growth by images seen, reals as coarse as the fakes, and each round against a loop by hand."""
+"""StyleGAN's game: growth by images seen, reals as coarse as the fakes, and each step against a loop by hand."""
 
 import copy
 
@@ -12,8 +12,8 @@ from gan_modules import GANError, StyleGAN
 SMALL = {"image_shape": (1, 32, 32), "latent_dim": 3, "style_dim": 4, "channel_max": 4, "mapping_layers": 2}
 
 
-class Levels(Callback):
-    """The level of each network in each round."""
+class Lods(Callback):
+    """The lod of each network in each step."""
 
     def __init__(self):
         self.seen = []
@@ -40,16 +40,16 @@ def test_growth_at_1024_is_the_published_schedule():
     assert model.lod == 0
 
 
-def test_networks_grow_with_the_images_seen(play, noise_batches):
-    levels = Levels()
+def test_networks_grow_with_the_images_seen(fit, noise_batches):
+    lods = Lods()
     model = StyleGAN(**SMALL, lod_training_images=12, lod_transition_images=24)
     assert model.generator.lod == 2
-    play(model, noise_batches(14, (1, 32, 32)), levels, max_steps=14)  # of 6 images
+    fit(model, noise_batches(14, (1, 32, 32)), lods, max_steps=14)  # of 6 images
     exact = [2, 2, 2, 1.75, 1.5, 1.25, 1, 1, 1, 0.75, 0.5, 0.25, 0, 0]
-    assert levels.seen == exact
+    assert lods.seen == exact
 
 
-def test_moments_are_forgotten_when_layers_come_and_go(play, noise_batches):
+def test_moments_are_forgotten_when_layers_come_and_go(fit, noise_batches):
     """Published code: the optimizers' state is reset when a fade begins and when it ends."""
     steps = []
 
@@ -60,7 +60,7 @@ def test_moments_are_forgotten_when_layers_come_and_go(play, noise_batches):
             steps.append((count, sum(bool(state) for state in trainer.optimizers[0].state.values())))
 
     model = StyleGAN(**SMALL, lod_training_images=12, lod_transition_images=24)
-    play(model, noise_batches(13, (1, 32, 32)), Notes(), max_steps=13)
+    fit(model, noise_batches(13, (1, 32, 32)), Notes(), max_steps=13)
     counts = [count for count, _ in steps]
     assert counts == [1, 2, 3, 1, 2, 3, 1, 2, 3, 1, 2, 3, 1]
     layers = [layers for _, layers in steps]
@@ -68,7 +68,7 @@ def test_moments_are_forgotten_when_layers_come_and_go(play, noise_batches):
     assert layers[6] == layers[3] - 2  # the way from images at 8×8 is gone
 
 
-def test_learning_rates_rise_with_the_size(play, noise_batches):
+def test_learning_rates_rise_with_the_size(fit, noise_batches):
     seen = []
 
     class Rates(Callback):
@@ -85,7 +85,7 @@ def test_learning_rates_rise_with_the_size(play, noise_batches):
         lod_training_images=4,
         lod_transition_images=4,
     )
-    play(model, noise_batches(4, (1, 128, 128), size=2), Rates(), max_steps=4)
+    fit(model, noise_batches(4, (1, 128, 128), size=2), Rates(), max_steps=4)
     assert seen == [pytest.approx([rate, rate]) for rate in (1e-3, 1e-3, 1e-3, 1.5e-3)]
 
 
@@ -95,8 +95,8 @@ def pixelated(images, squares):
     return cells.mean((3, 5), keepdim=True).expand_as(cells).reshape(images.shape)
 
 
-def test_trainer_plays_the_game_written_by_hand(play, noise_batches):
-    """At 8×8, half-way to 16×16, and there: reals faded too, R1 in every round, latents drawn anew for each move."""
+def test_trainer_plays_the_game_written_by_hand(fit, noise_batches):
+    """At 8×8, half-way to 16×16, and there: reals faded too, R1 in every step, new latents for each update."""
     model = StyleGAN(
         **SMALL, lod_training_images=12, lod_transition_images=12, lr_g=0.01, lr_d=0.02, betas=(0.3, 0.9), r1_weight=8.0
     ).double()
@@ -104,9 +104,9 @@ def test_trainer_plays_the_game_written_by_hand(play, noise_batches):
         model.generator.const.normal_()
     batches = noise_batches(5, (1, 32, 32))
     generator, discriminator = copy.deepcopy(model.generator), copy.deepcopy(model.discriminator)
-    levels = Levels()
-    play(model, batches, levels, seed=5, precision="64-true", max_steps=5)
-    assert levels.seen == [2, 2, 2, 1.5, 1]
+    lods = Lods()
+    fit(model, batches, lods, seed=5, precision="64-true", max_steps=5)
+    assert lods.seen == [2, 2, 2, 1.5, 1]
 
     torch.manual_seed(5)
 
@@ -122,17 +122,17 @@ def test_trainer_plays_the_game_written_by_hand(play, noise_batches):
         return generator.synthesis(ws)
 
     step_g, step_d = optimizer(generator, 0.01), optimizer(discriminator, 0.02)
-    for (real,), level in zip(batches, levels.seen, strict=True):
+    for (real,), lod in zip(batches, lods.seen, strict=True):
         real = real.double()
-        if level in (1.5, 1):  # layers come, and go
+        if lod in (1.5, 1):  # layers come, and go
             step_g, step_d = optimizer(generator, 0.01), optimizer(discriminator, 0.02)
-        generator.lod = discriminator.lod = level
+        generator.lod = discriminator.lod = lod
         real = {
             2: pixelated(real, 4),
             1.5: (pixelated(real, 2) + pixelated(real, 4)) / 2,
             1: pixelated(real, 2),
-        }[level].requires_grad_()
-        layers = 4 if level == 2 else 6
+        }[lod].requires_grad_()
+        layers = 4 if lod == 2 else 6
 
         with torch.no_grad():
             fake = images(layers)
@@ -160,38 +160,38 @@ def test_a_continued_run_ends_in_the_same_bits(first, fit_digits, tmp_path, bits
         torch.manual_seed(1)
         return StyleGAN(**SMALL, **options)
 
-    model, levels = start(), Levels()
-    expected = bits(model, fit_digits(model, 32, 11, levels))
+    model, lods = start(), Lods()
+    expected = bits(model, fit_digits(model, 32, 11, lods))
     fit_digits(start(), 32, first).save_checkpoint(tmp_path / "first.ckpt")
-    model, continued = start(), Levels()
+    model, continued = start(), Lods()
     trainer = fit_digits(model, 32, 11, continued, seed=99, ckpt_path=tmp_path / "first.ckpt")
     torch.testing.assert_close(bits(model, trainer), expected, rtol=0, atol=0)
-    assert continued.seen == levels.seen[first:]
+    assert continued.seen == lods.seen[first:]
 
 
-def test_files_keep_the_level(play, noise_batches, tmp_path):
+def test_files_keep_the_lod(fit, noise_batches, tmp_path):
     model = StyleGAN(**SMALL, lod_training_images=12, lod_transition_images=24)
-    trainer = play(model, noise_batches(5, (1, 32, 32)), max_steps=5)
+    trainer = fit(model, noise_batches(5, (1, 32, 32)), max_steps=5)
     trainer.save_checkpoint(tmp_path / "last.ckpt")
     model.save_pretrained(tmp_path)
     images = model.sample(3, seed=0)
     assert torch.equal(images[..., ::2, ::2].repeat_interleave(2, 2).repeat_interleave(2, 3), images)  # in squares
     for again in (StyleGAN.load_from_checkpoint(tmp_path / "last.ckpt"), StyleGAN.from_pretrained(tmp_path)):
         assert again.generator_ema.lod == 1.5
-        assert again.lod == 1.25  # of the next round
+        assert again.lod == 1.25  # of the next step
         assert torch.equal(again.sample(3, seed=0), images)
 
 
-def test_sample_has_the_full_size_from_the_first_round():
+def test_sample_has_the_full_size_from_the_first_step():
     images = StyleGAN(**SMALL).sample(2, seed=0)
     assert images.shape == (2, 1, 32, 32)
     torch.testing.assert_close(pixelated(images, 4), images)
 
 
-def test_the_level_is_logged(play, noise_batches):
+def test_the_level_is_logged(fit, noise_batches):
     model = StyleGAN(**SMALL, lod_training_images=0, lod_transition_images=24)
-    play(model, noise_batches(2, (1, 32, 32)), max_steps=2)
-    assert model.measured() == {"level": 1.5}
+    fit(model, noise_batches(2, (1, 32, 32)), max_steps=2)
+    assert model.extra_metrics() == {"lod": 1.5}
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ def test_two_processes(tmp_path):
     pools = [torch.load(tmp_path / f"pool_{rank}.pt") for rank in (0, 1)]
     processes = torch.load(tmp_path / "cyclegan.ckpt", weights_only=True)["gan_modules"]["processes"]
     for pool, process in zip(pools, processes, strict=True):
-        saved = process["memory"]["image_pool_BtoA"]
+        saved = process["extra"]["image_pool_BtoA"]
         assert torch.equal(saved["images"], pool["images"])
         assert torch.equal(saved["random"], pool["random"])
     assert not torch.equal(pools[0]["images"], pools[1]["images"])

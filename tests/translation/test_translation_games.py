@@ -193,7 +193,7 @@ def test_a_resumed_run_equals_the_uninterrupted_one(tmp_path, stop):
     (process,) = torch.load(tmp_path / "last.ckpt", weights_only=True)["gan_modules"]["processes"]
     second = CycleGAN((3, 16, 16), **arguments)
     for direction, pool in first.pools.items():
-        saved = process["memory"][f"image_pool_{direction}"]["images"]
+        saved = process["extra"][f"image_pool_{direction}"]["images"]
         assert saved.shape == (3, 3, 16, 16)
         assert torch.equal(saved, pool.state_dict()["images"])
     if stop == 4:  # in an epoch, Lightning alone serves its first batches again
@@ -248,7 +248,7 @@ def test_sides_of_unlike_size_and_channels(tmp_path):
 @pytest.mark.parametrize(
     ("build", "sentence"),
     [
-        (lambda: Pix2Pix((3, 16, 16), (3, 32, 32)), r"both sides of one size, not \(3, 16, 16\) and \(3, 32, 32\)"),
+        (lambda: Pix2Pix((3, 16, 16), (3, 32, 32)), r"both domains of one size, not \(3, 16, 16\) and \(3, 32, 32\)"),
         (lambda: Pix2Pix((3, 20, 20), generator="unet_16"), "UNet takes heights and widths from 16 that are multiples"),
         (lambda: Pix2Pix((3, 16, 16)), r"PatchGAN takes heights and widths from 24, not \(16, 16\)"),
         (lambda: CycleGAN((3, 30, 32)), "ResNetTranslator takes heights and widths from 8 that are multiples of 4"),
@@ -265,7 +265,7 @@ def test_games_that_cannot_be_are_refused(build, sentence):
 
 def test_translations_that_cannot_be_are_refused():
     model = Pix2Pix((3, 16, 16), (1, 16, 16), **TINY)
-    with pytest.raises(GANError, match="Pix2Pix translates AtoB, not BtoA: exchange the sides"):
+    with pytest.raises(GANError, match="Pix2Pix translates AtoB, not BtoA: exchange the domains"):
         model.translate(torch.zeros(1, 1, 16, 16), "BtoA")
     with pytest.raises(GANError, match=r"\(N, 3, H, W\) with H and W multiples of 16, not \(1, 1, 16, 16\)"):
         model.translate(torch.zeros(1, 1, 16, 16))
@@ -275,14 +275,14 @@ def test_translations_that_cannot_be_are_refused():
 
 def test_data_that_does_not_fit_is_refused_before_the_first_step(tmp_path):
     model = Pix2Pix((3, 16, 16), **TINY)
-    with pytest.raises(GANError, match="Pix2Pix needs images of two sides, and DigitsDataModule has one"):
+    with pytest.raises(GANError, match="Pix2Pix needs images of two domains, and DigitsDataModule has one"):
         fit(Pix2Pix((1, 16, 16), **TINY), DigitsDataModule(), tmp_path, 1)
     for name in ("0.png", "1.png"):
         Image.new("RGB", (32, 16)).save(tmp_path / name)
     data = PairedImagesDataModule(str(tmp_path), image_size=16, target_channels=1, num_workers=0)
     with pytest.raises(GANError, match=r"target_shape=\(3, 16, 16\), but PairedImagesDataModule gives \(1, 16, 16\)"):
         fit(model, data, tmp_path, 1)
-    with pytest.raises(GANError, match=r"second side as on the first, and found \(1, 16, 16\)"):
+    with pytest.raises(GANError, match=r"domain B as of domain A, and found \(1, 16, 16\)"):
         fit(model, batches(4, 2, (3, 16, 16), (1, 16, 16)), tmp_path, 1, num_sanity_val_steps=0)
     with pytest.raises(GANError, match="found nothing"):
         fit(model, DataLoader(TensorDataset(torch.zeros(4, 3, 16, 16)), 2), tmp_path, 1)
@@ -297,12 +297,12 @@ def test_a_run_stopped_within_an_epoch_of_unpaired_images_goes_on_exactly(tmp_pa
             folder = tmp_path / "data" / f"{'train' if index < 12 else 'test'}{side}"
             Image.new("RGB", (16, 16), tuple(shade)).save(folder / f"{index}.png")
 
-    def run(rounds, ckpt_path=None):
+    def run(steps, ckpt_path=None):
         torch.manual_seed(0)
         arguments = {"generator": "resnet_1", "pool_size": 3, "dropout": True, "epochs_constant": 1, "epochs_decay": 1}
         model = CycleGAN((3, 16, 16), **arguments, **TINY)
         data = UnpairedImagesDataModule(str(tmp_path / "data"), image_size=16, batch_size=2, num_workers=0)
-        options = {"max_steps": rounds, "limit_val_batches": 0}
+        options = {"max_steps": steps, "limit_val_batches": 0}
         return model, fit(model, data, tmp_path, epochs=-1, ckpt_path=ckpt_path, **options)
 
     whole, _ = run(14)

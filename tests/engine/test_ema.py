@@ -1,4 +1,4 @@
-"""The averaged generator against the closed form on the generators recorded after each round."""
+"""The averaged generator against the closed form on the generators recorded after each step."""
 
 import copy
 
@@ -10,16 +10,16 @@ from gan_modules import DCGAN, WGANGP, VanillaGAN
 
 
 class Recorded(Callback):
-    """The generator after each of its moves, and the images seen by then."""
+    """The generator after each of its updates, and the images seen by then."""
 
     def __init__(self):
         self.generators = []
         self.images = []
-        self._rounds = 0
+        self._steps = 0
 
     def on_train_batch_end(self, trainer, model, outputs, batch, batch_idx):
-        if trainer.global_step > self._rounds:
-            self._rounds = trainer.global_step
+        if trainer.global_step > self._steps:
+            self._steps = trainer.global_step
             self.generators.append({name: t.clone() for name, t in model.generator.state_dict().items()})
             self.images.append(model.images_seen)
 
@@ -38,13 +38,13 @@ def weights_in_closed_form(images, half_life):
 
 @pytest.mark.parametrize("n_critic", [1, 5])
 @pytest.mark.parametrize("half_life", [20, 10_000])
-def test_average_is_the_closed_form(n_critic, half_life, play, noise_batches):
+def test_average_is_the_closed_form(n_critic, half_life, fit, noise_batches):
     """Half-life in images, at most a twentieth of the images seen (arXiv:2006.06676, Appendix: 5 % ramp-up)."""
     model = DCGAN((1, 16, 16), latent_dim=3, base_channels=2, n_critic=n_critic, lr_g=0.05, ema_half_life=half_life)
     first = copy.deepcopy(model.generator.state_dict())
     recorded = Recorded()
-    play(model, noise_batches(12 * n_critic, (1, 16, 16), size=40 // n_critic), recorded, max_steps=12)
-    assert recorded.images == [40 * round for round in range(1, 13)]
+    fit(model, noise_batches(12 * n_critic, (1, 16, 16), size=40 // n_critic), recorded, max_steps=12)
+    assert recorded.images == [40 * step for step in range(1, 13)]
     start, shares = weights_in_closed_form(recorded.images, half_life)
     for name, average in model.generator_ema.state_dict().items():
         if not average.is_floating_point():
@@ -57,17 +57,17 @@ def test_average_is_the_closed_form(n_critic, half_life, play, noise_batches):
     assert not torch.allclose(model.generator_ema.state_dict()[weight], model.generator.state_dict()[weight], atol=1e-3)
 
 
-def test_batch_statistics_are_averaged_too(play, noise_batches):
+def test_batch_statistics_are_averaged_too(fit, noise_batches):
     model = DCGAN((1, 16, 16), latent_dim=3, base_channels=2)
     buffers = {name for name, _ in model.generator_ema.named_buffers() if name.endswith(("mean", "var"))}
     first = {name: tensor.clone() for name, tensor in model.generator_ema.named_buffers()}
-    play(model, noise_batches(3, (1, 16, 16)), max_steps=3)
+    fit(model, noise_batches(3, (1, 16, 16)), max_steps=3)
     assert len(buffers) == 4
     for name in buffers:
         assert not torch.equal(dict(model.generator_ema.named_buffers())[name], first[name])
 
 
-def test_average_is_frozen_still_and_no_players(play, noise_batches):
+def test_average_is_frozen_still_and_no_players(fit, noise_batches):
     model = DCGAN((1, 16, 16), latent_dim=3, base_channels=2)
     moved = []
 
@@ -76,15 +76,15 @@ def test_average_is_frozen_still_and_no_players(play, noise_batches):
             ours = {id(p) for o in trainer.optimizers for group in o.param_groups for p in group["params"]}
             moved.append(any(id(p) in ours for p in module.generator_ema.parameters()))
 
-    play(model, noise_batches(2, (1, 16, 16)), Watch(), max_steps=2)
+    fit(model, noise_batches(2, (1, 16, 16)), Watch(), max_steps=2)
     assert moved == [False, False]
     assert not any(p.requires_grad for p in model.generator_ema.parameters())
     assert all(p.grad is None for p in model.generator_ema.parameters())
 
 
-def test_no_half_life_no_average(play, noise_batches):
+def test_no_half_life_no_average(fit, noise_batches):
     model = VanillaGAN((1, 4, 4), latent_dim=3, hidden_dim=8, ema_half_life=0)
-    play(model, noise_batches(2), max_steps=2)
+    fit(model, noise_batches(2), max_steps=2)
     assert model.generator_ema is None
     assert not any("ema" in name for name in model.state_dict())
     z = torch.randn(4, 3)
@@ -95,18 +95,18 @@ def test_no_half_life_no_average(play, noise_batches):
     assert torch.equal(model(z), raw)
 
 
-def test_average_goes_on_after_a_resume(play, noise_batches, tmp_path):
+def test_average_goes_on_after_a_resume(fit, noise_batches, tmp_path):
     def model():
         torch.manual_seed(0)
-        return WGANGP((2,), latent_dim=2, hidden_dim=4, n_critic=2, lr_g=0.05, ema_half_life=30)
+        return WGANGP(point_shape=(2,), latent_dim=2, hidden_dim=4, n_critic=2, lr_g=0.05, ema_half_life=30)
 
-    batches = noise_batches(8, (2,))  # four rounds an epoch
+    batches = noise_batches(8, (2,))  # four steps an epoch
     reseed = Reseed()
     whole = model()
-    play(whole, batches, reseed, max_epochs=2)
-    play(model(), batches, reseed, max_epochs=1).save_checkpoint(tmp_path / "half.ckpt")
+    fit(whole, batches, reseed, max_epochs=2)
+    fit(model(), batches, reseed, max_epochs=1).save_checkpoint(tmp_path / "half.ckpt")
     resumed = model()
-    play(resumed, batches, reseed, max_epochs=2, ckpt_path=tmp_path / "half.ckpt")
+    fit(resumed, batches, reseed, max_epochs=2, ckpt_path=tmp_path / "half.ckpt")
     torch.testing.assert_close(resumed.generator_ema.state_dict(), whole.generator_ema.state_dict(), rtol=0, atol=0)
 
 

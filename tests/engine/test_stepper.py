@@ -1,4 +1,4 @@
-"""A move is the same whether Lightning's hooks are called or left out, and they are called where somebody listens."""
+"""An update is the same whether Lightning's hooks are called or left out, and they are called where somebody listens."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from datamodules import ToyDataModule
 from gan_modules import WGANGP
 
 torch.set_num_threads(1)
-ROUNDS = 3
+STEPS = 3
 
 
 class Listener(Callback):
@@ -34,10 +34,10 @@ class Strategy(SingleDeviceStrategy):
 
 def fit(cls=WGANGP, **options):
     torch.manual_seed(0)
-    game = cls(image_shape=(2,), latent_dim=2, hidden_dim=4, n_critic=2, clip_norm=0.1)
+    game = cls(point_shape=(2,), latent_dim=2, hidden_dim=4, n_critic=2, clip_norm=0.1)
     trainer = Trainer(
         accelerator="cpu",
-        max_steps=ROUNDS,
+        max_steps=STEPS,
         max_epochs=-1,
         limit_val_batches=0,
         logger=False,
@@ -50,14 +50,14 @@ def fit(cls=WGANGP, **options):
     return game, trainer
 
 
-def test_a_callback_that_listens_hears_every_move_and_changes_none():
+def test_a_callback_that_listens_hears_every_update_and_changes_none():
     silent, _ = fit()
     listener = Listener()
     heard, trainer = fit(callbacks=[listener])
-    assert trainer.global_step == ROUNDS
+    assert trainer.global_step == STEPS
     players = [index for kind, index in listener.heard if kind == "step"]
-    assert players == [0, 0, 1] * ROUNDS
-    assert [kind for kind, _ in listener.heard] == ["backward", "step"] * 3 * ROUNDS
+    assert players == [0, 0, 1] * STEPS
+    assert [kind for kind, _ in listener.heard] == ["backward", "step"] * 3 * STEPS
     for (name, a), b in zip(silent.state_dict().items(), heard.state_dict().values(), strict=True):
         assert torch.equal(a, b), name
 
@@ -67,8 +67,8 @@ def test_profilers_and_other_strategies_take_part(options):
     silent, _ = fit()
     played, trainer = fit(**options)
     if "profiler" in options:
-        assert len(trainer.profiler.recorded_durations["[LightningModule]WGANGP.on_before_backward"]) == 3 * ROUNDS
-        assert len(trainer.profiler.recorded_durations["optimizer_step"]) == ROUNDS
+        assert len(trainer.profiler.recorded_durations["[LightningModule]WGANGP.on_before_backward"]) == 3 * STEPS
+        assert len(trainer.profiler.recorded_durations["optimizer_step"]) == STEPS
     for (name, a), b in zip(silent.state_dict().items(), played.state_dict().values(), strict=True):
         assert torch.equal(a, b), name
 
@@ -82,5 +82,5 @@ def test_a_models_own_hook_is_called():
             self.norms = (*self.norms, torch.cat(gradients).norm())
 
     game, _ = fit(Hooked)
-    assert len(game.norms) == 3 * ROUNDS
+    assert len(game.norms) == 3 * STEPS
     assert all(norm > 0 for norm in game.norms)
