@@ -148,7 +148,7 @@ class GAN(CheckpointMixin, ABC):
 
     def begin_with_full_average(self) -> None:
         """Count as many images as give the average its full half-life, for networks trained elsewhere."""
-        self.images_seen = self._averages.images_averaged = self._averages.images_of_full_half_life()
+        self.images_seen = self._averages.images_of_full_half_life()
 
     def after_step(self) -> None:
         """Update the averages."""
@@ -163,7 +163,7 @@ class GAN(CheckpointMixin, ABC):
 
     @images_seen.setter
     def images_seen(self, count: int) -> None:
-        self.loop.images_seen = count
+        self.loop.images_seen = self._averages.images_averaged = count  # else one step would forget the average
 
     @property
     def accumulate(self) -> int:

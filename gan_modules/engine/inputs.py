@@ -147,7 +147,7 @@ def map_tensors(function: Callable[[Tensor], Any], tree: Any) -> Any:
     if isinstance(tree, dict):
         return {key: map_tensors(function, value) for key, value in tree.items()}
     if isinstance(tree, list | tuple):
-        return type(tree)([map_tensors(function, value) for value in tree])
+        return _like(tree, [map_tensors(function, value) for value in tree])
     return tree
 
 
@@ -163,8 +163,13 @@ def cut(tree: Any, sizes: list[int]) -> list[Any]:
         return [tree[end - size : end] for end, size in zip(ends, sizes, strict=True)]
     if isinstance(tree, list | tuple):
         columns = [cut(value, sizes) for value in tree]
-        return [type(tree)(column[index] for column in columns) for index in range(len(sizes))]
+        return [_like(tree, [column[index] for column in columns]) for index in range(len(sizes))]
     return [tree] * len(sizes)
+
+
+def _like(tree: Any, values: list[Any]) -> Any:
+    """Return the values in a list or tuple of the same type, which may be a named tuple."""
+    return type(tree)(*values) if hasattr(tree, "_fields") else type(tree)(values)
 
 
 @contextmanager

@@ -110,4 +110,6 @@ class LossLog:
                 named[f"{record.player}/loss"] = torch.stack(list(record.terms.values())).sum()
             if len(record.terms) > 1 or record.phase:
                 named |= {f"{record.player}/{term}": value for term, value in record.terms.items()}
+        if not named:  # no phase has had a loss yet
+            return {}
         return dict(zip(named, mean(torch.stack(list(named.values()))).tolist(), strict=True))  # one wait for all

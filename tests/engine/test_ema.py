@@ -1,12 +1,15 @@
 """The averaged generator against the closed form on the generators recorded after each step."""
 
 import copy
+from functools import partial
 
 import pytest
 import torch
 from lightning.pytorch import Callback
+from torch import nn
 
 from gan_modules import DCGAN, WGANGP, VanillaGAN
+from gan_modules.families.latent import LatentGAN
 
 
 class Recorded(Callback):
@@ -115,3 +118,89 @@ class Reseed(Callback):
 
     def on_train_epoch_start(self, trainer, model):
         torch.manual_seed(100 + trainer.current_epoch)
+
+
+class Mine(nn.Module):
+    def __init__(self, units):
+        super().__init__()
+        self.hidden, self.out = nn.Linear(3, units), nn.Linear(units, 16)
+
+    def forward(self, z):
+        return self.out(self.hidden(z).relu()).tanh().view(-1, 1, 4, 4)
+
+
+@pytest.mark.parametrize("units", [8, 5])
+def test_a_generator_put_in_place_of_the_first_is_averaged(units, fit, noise_batches):
+    model = VanillaGAN((1, 4, 4), latent_dim=3, hidden_dim=8, lr_g=0.05, ema_half_life=20)
+    model.generator = Mine(units)
+    z = torch.randn(4, 3)
+    with torch.no_grad():
+        own = model.generator(z)
+    assert torch.equal(model.sample(4, z=z), own)  # there is no average of it yet
+    first = copy.deepcopy(model.generator.state_dict())
+    recorded = Recorded()
+    fit(model, noise_batches(5, size=40), recorded, max_steps=5)
+    start, shares = weights_in_closed_form(recorded.images, 20)
+    for name, average in model.generator_ema.state_dict().items():
+        states = [generator[name].double() for generator in recorded.generators]
+        expected = start * first[name].double() + sum(s * g for s, g in zip(shares, states, strict=True))
+        torch.testing.assert_close(average.double(), expected, rtol=1e-4, atol=1e-5)
+    with torch.no_grad():
+        averaged = model.generator_ema(z)
+    assert torch.equal(model.sample(4, z=z), averaged)
+    assert not torch.allclose(averaged, model.sample(4, z=z, ema=False), atol=1e-3)
+
+
+class Spectral(LatentGAN):
+    """A small hinge game whose generator has spectral normalization too."""
+
+    def __init__(self, normalized):
+        torch.manual_seed(0)
+        generator = nn.Sequential(normalized(nn.Linear(8, 16)), nn.ReLU(), normalized(nn.Linear(16, 2)))
+        critic = nn.Sequential(normalized(nn.Linear(2, 16)), nn.LeakyReLU(0.2), normalized(nn.Linear(16, 1)))
+        adam = partial(torch.optim.Adam, lr=0.02, betas=(0.0, 0.9))
+        sizes = {"point_shape": (2,), "latent_dim": 8, "ema_half_life": 2000}
+        super().__init__(generator, critic, optimizer_g=adam, optimizer_d=adam, **sizes)
+
+    def discriminator_losses(self, x):
+        return {"hinge": (1 - self.logits(x.real)).relu().mean() + (1 + self.logits(x.fake)).relu().mean()}
+
+    def generator_losses(self, x):
+        return {"hinge": -self.logits(x.fake).mean()}
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.nn.utils.weight_norm.*")
+@pytest.mark.parametrize("normalized", [nn.utils.spectral_norm, nn.utils.parametrizations.spectral_norm])
+def test_the_average_of_a_spectrally_normalized_network_is_one(normalized, fit, noise_batches):
+    model = Spectral(normalized)
+    fit(model, noise_batches(40, (2,), size=32), max_steps=300)
+    z = torch.eye(8)
+    layers = [model.generator_ema[0], model.generator_ema[2]]
+    with torch.no_grad():
+        model.generator_ema(z)  # a hook computes its weight in the forward pass
+        values = [torch.linalg.matrix_norm(layer.weight, 2).item() for layer in layers]
+    assert max(values) <= 1.05
+    assert min(values) > 0.5
+    vectors = {name for name, _ in model.generator.named_buffers() if name.endswith(("_u", "_v"))}
+    assert len(vectors) == 4
+    for name, own in model.generator.named_buffers():
+        assert torch.equal(dict(model.generator_ema.named_buffers())[name], own)
+    weights = dict(model.generator.named_parameters())
+    assert any(not torch.equal(own, weights[name]) for name, own in model.generator_ema.named_parameters())
+
+
+def test_one_step_after_from_pretrained_does_not_forget_the_average(fit, noise_batches, tmp_path):
+    """A half-life of 2,000 images and a batch of 6: the average keeps 99.8 % of what it was."""
+    model = VanillaGAN((1, 4, 4), latent_dim=3, hidden_dim=8, lr_g=0.05, ema_half_life=2000)
+    fit(model, noise_batches(5), max_steps=5)
+    model.images_seen = 100_000  # as after a long training
+    model.save_pretrained(tmp_path)
+    again = VanillaGAN.from_pretrained(tmp_path)
+    first = copy.deepcopy(again.generator_ema.state_dict())
+    assert again.images_seen == 100_000
+    fit(again, noise_batches(1), max_steps=1)
+    share = 2.0 ** (-6 / 2000)
+    for name, average in again.generator_ema.state_dict().items():
+        expected = share * first[name] + (1 - share) * again.generator.state_dict()[name]
+        torch.testing.assert_close(average, expected, rtol=1e-5, atol=1e-6)
+        assert not torch.allclose(average, again.generator.state_dict()[name], atol=1e-3)

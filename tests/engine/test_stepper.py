@@ -1,4 +1,4 @@
-"""An update is the same whether Lightning's hooks are called or left out, and they are called where somebody listens."""
+"""An update is the same whether Lightning calls its hooks or not; it calls them where somebody listens."""
 
 import pytest
 import torch
