@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gan_modules.errors import GANError
+
 
 class Inputs:
     """The reals of a batch, what the networks are told of them, latents and fakes.
@@ -68,7 +70,7 @@ class Inputs:
         """The fakes: with their graph in a phase that trains their maker, else detached."""
         if self._fake is None or (self._trains_maker and not self._has_graph):
             if self._generate is None:
-                raise AttributeError("These inputs have no fakes: pass `generate` and `maker` to Inputs.")
+                raise GANError("These inputs have no fakes: pass generate and maker to Inputs.")
             self._has_graph = self._trains_maker or bool(self._later)
             with torch.set_grad_enabled(self._has_graph), requiring_grad(self._later):
                 self._fake = self._generate(self)
