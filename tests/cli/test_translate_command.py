@@ -1,4 +1,4 @@
-"""The command line on pairs: the data links both shapes, and translate keeps names and sizes."""
+"""The command line on pairs: the data links both shapes, and translate keeps names and proportions."""
 
 import io
 import sys
@@ -73,7 +73,7 @@ def test_the_data_supplies_both_shapes(trained):
     folder, checkpoint = trained
     model = GAN.load_from_checkpoint(checkpoint)
     assert (model.image_shape, model.target_shape) == ((1, 16, 24), (3, 32, 16))
-    assert list(folder.rglob("samples/BtoA_round_00000000.png"))
+    assert list(folder.rglob("samples/BtoA_step_00000000.png"))
     config = next(folder.rglob("config.yaml"))
     again = gan_modules("fit", "--config", config, "--trainer.max_steps", 1, cwd=folder)
     assert again.status == 0, again.stderr
@@ -83,10 +83,11 @@ def test_the_data_supplies_both_shapes(trained):
 
 
 @pytest.mark.parametrize("direction", ["AtoB", "BtoA"])
-def test_translate_keeps_names_and_sizes(trained, tmp_path, direction):
+def test_translate_keeps_names_and_the_models_change_of_size(trained, tmp_path, direction):
     _, checkpoint = trained
     model = GAN.load_from_checkpoint(checkpoint)
-    channels, height, width = model.image_shape if direction == "AtoB" else model.target_shape
+    shapes = model.image_shape, model.target_shape
+    (channels, height, width), answer = shapes if direction == "AtoB" else shapes[::-1]
     random = np.random.default_rng(1)
     files = {"a.png": (width, height), "deep/er/b.jpg": (50, 31), "deep/c.bmp": (7, 90)}
     for name, size in files.items():
@@ -101,10 +102,15 @@ def test_translate_keeps_names_and_sizes(trained, tmp_path, direction):
     assert done.status == 0, done.stderr
     assert "3/3" in done.stderr
     written = {str(p.relative_to(tmp_path / "out")): Image.open(p).size for p in (tmp_path / "out").rglob("*.*")}
-    assert written == files
+    taller, wider = answer[1] / height, answer[2] / width
+    assert written == {name: (round(w * wider), round(h * taller)) for name, (w, h) in files.items()}
+    assert written["a.png"] == (answer[2], answer[1])
+    assert (
+        f"3 translations: {tmp_path / 'out'}/, each {wider:g} times as wide and {taller:g} times as hi" in done.stdout
+    )
     pixels = np.asarray(Image.open(tmp_path / "in/a.png")).reshape(height, width, channels).copy()
     expected = model.translate(torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 127.5 - 1, direction)
-    ours = np.asarray(Image.open(tmp_path / "out/a.png")).reshape(height, width, -1).astype(int)
+    ours = np.asarray(Image.open(tmp_path / "out/a.png")).reshape(*answer[1:], -1).astype(int)
     assert abs(ours - to_uint8(expected)[0].permute(1, 2, 0).int().numpy()).max() <= 1
 
 
@@ -120,7 +126,7 @@ def test_translate_says_what_is_wrong(trained, tmp_path):
         ((folder / "data", folder / "data" / "out", checkpoint), "lie in one another"),
         (
             (folder / "data", "out", tmp_path / "latent.ckpt"),
-            "holds a CGAN, which does not translate",
+            "translate needs a model that translates images, and CGAN is none",
         ),
         ((folder / "data", "out", "missing.ckpt"), "There is no checkpoint at 'missing.ckpt'"),
     ]:
