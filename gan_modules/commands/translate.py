@@ -63,8 +63,7 @@ def translate(
         check_folder(folder, "output")
     model = require(load_model(ckpt_path, device), Translates, "translate")
     shapes = model.image_shape, model.target_shape
-    (channels, height, width), (channels_out, *size) = shapes if direction == "AtoB" else shapes[::-1]
-    taller, wider = size[0] / height, size[1] / width
+    (channels, height, width), (channels_out, *_) = shapes if direction == "AtoB" else shapes[::-1]
     opaque = [name for name in names if name.lower().endswith((".jpg", ".jpeg", ".bmp"))]
     if channels_out == 4 and opaque:
         raise GANError(f"'{opaque[0]}' is of a kind that holds no transparency, as this model's: convert to PNG.")
@@ -76,6 +75,7 @@ def translate(
             fitted = [image.resize((width, height), Image.Resampling.BICUBIC) for image in images]
             inputs = torch.stack([pixels(image, channels) for image in fitted]).float() / 127.5 - 1
             outputs = to_uint8(model.translate(inputs, direction, stochastic=stochastic, ema=ema)).cpu()
+            taller, wider = outputs.shape[2] / height, outputs.shape[3] / width
             for name, image, translation in zip(batch, images, outputs, strict=True):
                 path = target / name
                 path.parent.mkdir(parents=True, exist_ok=True)
