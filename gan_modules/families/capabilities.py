@@ -46,7 +46,7 @@ class Samples(Protocol):
         """Return what the networks are told of `n` samples, as `sample` takes it."""
 
     def sample_from(
-        self, z: Tensor, condition: tuple[Any, ...], *, truncation: float = 1.0, ema: bool = True
+        self, z: Tensor, condition: tuple[Any, ...] = (), *, truncation: float = 1.0, ema: bool = True
     ) -> Tensor:
         """Return the samples of latents ``(N, …)`` and their conditions."""
 

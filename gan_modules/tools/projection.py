@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -18,6 +17,7 @@ from tqdm import tqdm
 from gan_modules.engine.seeds import check_seed
 from gan_modules.errors import GANError
 from gan_modules.families.capabilities import HasStyles, Samples, require
+from gan_modules.families.latent import evaluating
 from gan_modules.tools.distances import Distance, best_distance
 from gan_modules.tools.drawing import check_images
 from gan_modules.visuals.pictures import as_image, to_uint8
@@ -105,6 +105,7 @@ def project(
     mean = drawn.mean(dim=0)
     spread = (drawn - mean).square().sum(dim=1).mean().sqrt()
     target = image[None].to(ws)
+    generator = cast(Any, model).averaged("generator", ema)
     w = mean.repeat(1, num_ws if w_plus else 1, 1).requires_grad_()
     optimizer = torch.optim.Adam([w])
     shown = {round(index * steps / SHOWN) for index in range(SHOWN)}
@@ -115,7 +116,7 @@ def project(
             way.append((step, model.from_styles(w.detach().expand(-1, num_ws, -1), ema=ema)[0].cpu()))
         optimizer.param_groups[0]["lr"] = LEARNING_RATE * _ramps(step / steps)
         tried = w + torch.randn(w.shape, generator=source).to(w) * spread * _noise(step / steps)
-        with _at_rest(model, ema) as generator:
+        with evaluating(generator):  # unlike `from_styles`, with gradients
             made = generator.synthesis(tried.expand(-1, num_ws, -1), noise="const").float()
         loss = distance(made, target).sum()
         distances.append(loss.item())
@@ -126,19 +127,6 @@ def project(
     ws = found.expand(-1, num_ws, -1)
     made = model.from_styles(ws, ema=ema)[0].cpu()
     return Projection(image.cpu(), ws[0].cpu(), made, torch.tensor(distances), [*way, (steps, made)])
-
-
-@contextmanager
-def _at_rest(model: HasStyles, ema: bool) -> Iterator[Any]:
-    """Give the generator, or its average, in evaluation mode: unlike `from_styles`, it lets gradients through."""
-    parts = cast(Any, model)
-    network = parts.averaged("generator") if ema else parts.generator
-    was_training = network.training
-    network.eval()
-    try:
-        yield network
-    finally:
-        network.train(was_training)
 
 
 def _ramps(done: float) -> float:

@@ -13,6 +13,7 @@ from torchvision.utils import make_grid
 from datamodules import DigitsDataModule, ToyDataModule
 from gan_modules import CGAN, DCGAN, GANError, VanillaGAN
 from gan_modules.callbacks import SampleGrid
+from gan_modules.families.latent import LatentGAN
 from gan_modules.visuals import draw_samples
 
 
@@ -178,24 +179,54 @@ def test_mlflow_holds_the_pictures(tmp_path, monkeypatch):
     assert sum(torch.equal(pixels(path), shown) for path in kept) == 1
 
 
-class Tones(VanillaGAN):
-    """An image model that speaks of its numbers as audio or video, so that no other network is needed."""
+class Tiny(LatentGAN):
+    """The smallest game of any kind of sample; the generator may be told captions."""
 
-    def __init__(self, kind, sample_shape, **options):
-        super().__init__(image_shape=(1, 8, 8), latent_dim=8, hidden_dim=8, **options)
-        self.kind, self.sample_shape = kind, sample_shape
+    def __init__(self, vocab_size=0, **shape):
+        (size,) = shape.values()
+        super().__init__(
+            Body(8, size, vocab_size), Judge(size), latent_dim=8, vocab_size=vocab_size,
+            optimizer_g=torch.optim.Adam, optimizer_d=torch.optim.Adam, **shape,
+        )  # fmt: skip
 
-    def sample(self, n, **how):
-        return super().sample(n, **how).view(n, *self.sample_shape)
+    def discriminator_losses(self, x):
+        return {"wasserstein": self.discriminator(x.fake).mean() - self.discriminator(x.real).mean()}
+
+    def generator_losses(self, x):
+        return {"wasserstein": -self.discriminator(x.fake).mean()}
+
+
+class Body(torch.nn.Module):
+    def __init__(self, latent_dim, shape, vocab_size):
+        super().__init__()
+        self.shape = shape
+        self.linear = torch.nn.Linear(latent_dim, math.prod(shape))
+        self.words = torch.nn.Embedding(vocab_size, latent_dim) if vocab_size else None
+
+    def forward(self, z, tokens=None):
+        z = z if tokens is None else z + self.words(tokens).sum(1)
+        return self.linear(z).tanh().unflatten(1, self.shape)
+
+
+class Judge(torch.nn.Sequential):
+    def __init__(self, shape):
+        super().__init__(torch.nn.Flatten(), torch.nn.Linear(math.prod(shape), 1))
+
+    def forward(self, samples, *condition):
+        return super().forward(samples)
+
+
+def batches(*batches):
+    return torch.utils.data.DataLoader(batches, batch_size=None)
 
 
 def test_audio_is_drawn_and_can_be_heard(tmp_path):
-    model = Tones("audio", (1, 64))
+    model = Tiny(audio_shape=(1, 64))
     fit(
         tmp_path,
         model,
         SampleGrid(num_samples=3),
-        data=torch.utils.data.DataLoader([(torch.rand(4, 1, 8, 8),)] * 5, batch_size=None),
+        data=batches(*[(torch.rand(4, 1, 64),)] * 5),
     )
     samples = model.sample(3, seed=0)
     folder = tmp_path / "samples"
@@ -207,12 +238,12 @@ def test_audio_is_drawn_and_can_be_heard(tmp_path):
 
 
 def test_clips_are_drawn_and_can_be_watched(tmp_path):
-    model = Tones("video", (1, 4, 4, 4))
+    model = Tiny(video_shape=(1, 4, 4, 4))
     fit(
         tmp_path,
         model,
         SampleGrid(num_samples=3),
-        data=torch.utils.data.DataLoader([(torch.rand(4, 1, 8, 8),)] * 5, batch_size=None),
+        data=batches(*[(torch.rand(4, 1, 4, 4, 4),)] * 5),
     )
     folder = tmp_path / "samples"
     assert torch.equal(pixels(folder / "step_00000005.png"), draw_samples(model.sample(3, seed=0), "video"))
@@ -221,31 +252,15 @@ def test_clips_are_drawn_and_can_be_watched(tmp_path):
     assert np.abs(frames - (model.sample(3, seed=0)[2, 0].numpy() + 1) * 127.5).max() < 0.51
 
 
-class Captioned(VanillaGAN):
-    """Shifts each image by the sum of its caption's tokens."""
-
-    vocab_size = 9
-
-    def sample_condition(self, n, labels=None, captions=None):
-        if captions is None:
-            raise GANError("pass captions")
-        return (captions,)
-
-    def sample_like(self, batch, *, seed=None, ema=True):
-        images, tokens = batch
-        return (self.sample(len(images), seed=seed) + tokens.sum(1).view(-1, 1, 1, 1) / 40).clamp(-1, 1)
-
-
 def test_captions_are_those_of_the_first_batch(tmp_path):
-    model = Captioned(image_shape=(1, 16, 16), latent_dim=8, hidden_dim=8)
+    model = Tiny(image_shape=(1, 16, 16), vocab_size=9)
     tokens = torch.randint(9, (5, 6, 3))
-    data = [(torch.rand(6, 1, 16, 16) * 2 - 1, tokens[i]) for i in range(5)]
-    fit(tmp_path, model, SampleGrid(num_samples=4), data=torch.utils.data.DataLoader(data, batch_size=None))
-    samples = (model.sample(4, seed=0) + tokens[0, :4].sum(1).view(-1, 1, 1, 1) / 40).clamp(-1, 1)
+    data = batches(*((torch.rand(6, 1, 16, 16) * 2 - 1, row) for row in tokens))
+    fit(tmp_path, model, SampleGrid(num_samples=4), data=data)
+    samples = model.sample(4, captions=tokens[0, :4], seed=0)
     words = [" ".join(map(str, row)) for row in tokens[0, :4].tolist()]
-    assert torch.equal(
-        pixels(tmp_path / "samples" / "step_00000005.png"), draw_samples(samples, "image", captions=words)
-    )
+    picture = draw_samples(samples, "image", captions=words)
+    assert torch.equal(pixels(tmp_path / "samples" / "step_00000005.png"), picture)
 
 
 @pytest.mark.parametrize("arguments", [{"every_n_steps": 0}, {"num_samples": 0}])
