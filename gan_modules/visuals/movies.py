@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from gan_modules.errors import GANError
 from gan_modules.visuals.pictures import as_image
 
-QUALITY = "18"  # x264's constant rate factor: hardly to be told from the original
+QUALITY = "18"  # x264's constant rate factor, at which a loss is hardly visible
 
 
 def check_movie(path: Path, fps: int) -> None:
