@@ -13,14 +13,14 @@ from gan_modules.errors import GANError
 
 
 class Inputs:
-    """The reals of a batch, what the networks are told of them, latents and fakes.
+    """The reals of a batch, their conditions, latents and fakes.
 
     Latents and fakes are made when an objective first asks for them. All phases of a batch then share them: a phase
     that trains their maker gets them with their graph, the others get them detached.
 
     Args:
         real: Real samples ``(N, …)``, or several such tensors in a dict, list or tuple.
-        condition: What the networks are told of each sample: labels ``(N,)``, tokens ``(N, L)``, images, ….
+        condition: What the networks take beside each sample: labels ``(N,)``, tokens ``(N, L)``, images, ….
         prior: From a number to as many latents.
         generate: From these inputs to fakes, a tensor or a dict, list or tuple of tensors.
         maker: The networks whose parameters `generate` uses.

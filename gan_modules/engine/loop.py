@@ -325,7 +325,7 @@ class AlternatingLoop:
             buffer.copy_(mean.view_as(buffer))
 
     def _log_losses(self) -> None:
-        """Log directly: Lightning gathers anew in every batch what `self.log` is given once."""
+        """Log directly: what `self.log` is given once, Lightning gathers again in every batch."""
         trainer = self.module.trainer
         losses = self._losses.latest(self.mean)
         trainer.progress_bar_metrics.update(losses)

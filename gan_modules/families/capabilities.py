@@ -43,7 +43,7 @@ class Samples(Protocol):
     def sample_condition(
         self, n: int, labels: Tensor | Sequence[int] | int | None = None, captions: Tensor | None = None
     ) -> tuple[Any, ...]:
-        """Return what the networks are told of `n` samples, as `sample` takes it."""
+        """Return the conditions of `n` samples, as `sample_from` takes them."""
 
     def sample_from(
         self, z: Tensor, condition: tuple[Any, ...] = (), *, truncation: float = 1.0, ema: bool = True
@@ -106,7 +106,7 @@ class Judges(Protocol):
     """Has a discriminator that tells real samples from generated ones."""
 
     def realness(self, samples: Tensor, *condition: Any) -> Tensor:
-        """Return how real samples look ``(N,)``, larger for more real, given what the networks are told of each."""
+        """Return how real samples look ``(N,)``, larger for more real, given the conditions of each."""
 
 
 @runtime_checkable

@@ -37,7 +37,7 @@ class EncodingMixin(LatentGAN):
 
         Args:
             samples: See `encode`.
-            condition: What the generator is told of each, as from `sample_condition`.
+            condition: The generator's, as from `sample_condition`.
             ema: See `encode`.
         """
         return self.sample_from(self.encode(samples, ema=ema), condition, ema=ema)
