@@ -155,7 +155,7 @@ class LatentGAN(GAN, ABC):
         return torch.randn(n, self.latent_dim)
 
     def condition(self, batch: Any) -> tuple[Any, ...]:
-        """Return what the networks take beside the samples of a batch: its labels or captions, where the data has some."""
+        """Return what the networks take beside the samples of a batch: labels or captions, where there are some."""
         return (batch[1],) if self.num_classes or self.vocab_size else ()
 
     def generate(self, x: Inputs) -> Any:

@@ -57,7 +57,7 @@ class PixelsAndFeatures:
 
     Args:
         discriminator: The discriminator.
-        condition: What is given to it of an image, a row each: ``(labels,)`` with labels ``(1,)`` in a conditional game.
+        condition: What it takes beside an image, a row each: ``(labels,)`` with labels ``(1,)`` in a conditional game.
     """
 
     def __init__(self, discriminator: nn.Module, condition: tuple[Tensor, ...] = ()) -> None:
