@@ -7,7 +7,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from gan_modules.engine.sharding import is_sharded
+from gan_modules.engine.distributed import is_sharded
 
 RAMP_UP = 0.05  # share of the images seen so far that the half-life may not exceed (arXiv:2006.06676)
 

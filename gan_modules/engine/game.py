@@ -28,24 +28,31 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from gan_modules.engine.checkpoint import KEY, CheckpointFiles, class_path, hyper_parameters
+from gan_modules.engine.checkpoint import KEY, CheckpointFiles, check_weights, class_path, hyper_parameters
 from gan_modules.engine.compile import compile_networks
+from gan_modules.engine.distributed import (
+    destroy_group_at_exit,
+    explain_every_message,
+    explain_lost_rank,
+    gather_objects,
+    is_sharded,
+    reshard,
+    shard,
+    state_of_rank,
+)
 from gan_modules.engine.ema import MovingAverages
-from gan_modules.engine.faults import GracefulShutdown, check_weights, destroy_group_at_exit, explain_lost_rank
 from gan_modules.engine.loading import CheckpointMixin
 from gan_modules.engine.loss_log import LossLog, Move, added, weighted
 from gan_modules.engine.players import Compile, Losses, Player
 from gan_modules.engine.resume import (
     Stateful,
     begin_next_epoch,
-    gather_objects,
     random_state,
     reopen_epoch,
     restore_random_state,
-    state_of_rank,
 )
 from gan_modules.engine.scalers import Scalers, in_own_precision
-from gan_modules.engine.sharding import is_sharded, release, shard
+from gan_modules.engine.signals import GracefulShutdown
 from gan_modules.engine.steps import Steps
 from gan_modules.errors import GANError
 from gan_modules.families.data_spec import check_data_spec
@@ -187,7 +194,7 @@ class GAN(CheckpointMixin, ABC):
             self._ledger.check(self._mean)
         self._average(p.grad for p in self._trainable[name] if p.grad is not None)
         self._steps.step(self._optimizers[name], counted)  # Lightning counts one step of a round
-        release(player.network)
+        reshard(player.network)
         self.after_update(name)
 
     @contextmanager
@@ -231,7 +238,7 @@ class GAN(CheckpointMixin, ABC):
         for scheduler in self._schedulers:
             scheduler.step()
         for player in self._players.values():
-            release(player.network)
+            reshard(player.network)
         self._average(self._statistics)
         self._averages.update(self.images_seen)
         every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # 0 logs nothing
@@ -265,6 +272,7 @@ class GAN(CheckpointMixin, ABC):
         strategy = self.trainer.strategy
         if self.trainer.world_size > 1:
             destroy_group_at_exit()
+            explain_every_message(self.trainer)
         if type(strategy.checkpoint_io) is TorchCheckpointIO:  # else the user has chosen one
             strategy.checkpoint_io = CheckpointFiles()
         # ModelCheckpoint's advice to save what was before the step; here it is what is after the round that counts

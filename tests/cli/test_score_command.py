@@ -122,7 +122,9 @@ def test_checkpoints_of_two_runs_by_three_seeds(home, tmp_path):
     for s in (0, 1, 2):
         chosen = train[torch.randperm(len(train), generator=torch.Generator().manual_seed(s))[:200]]
         expected = score(chosen, real, ["fid"], "digits")[0].value
-        assert next(r.value for r in floor if r.seed == s and r.metric == "fd_digits") == pytest.approx(expected, rel=1e-5)
+        assert next(r.value for r in floor if r.seed == s and r.metric == "fd_digits") == pytest.approx(
+            expected, rel=1e-5
+        )
         assert expected < min(means)
 
 

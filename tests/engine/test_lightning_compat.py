@@ -1,0 +1,103 @@
+"""The private names of Lightning's that the engine needs still are what they were."""
+
+import inspect
+import subprocess
+import sys
+import threading
+
+import pytest
+import torch
+from lightning.fabric.plugins.environments import LightningEnvironment
+from lightning.fabric.strategies.launchers.subprocess_script import _ChildProcessObserver
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
+from torch.utils.data import DataLoader
+
+from gan_modules.engine import lightning_compat
+
+
+class Plain(LightningModule):
+    """A model that knows nothing of the engine."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(2, 1)
+
+    def training_step(self, batch, batch_idx):
+        return self.layer(batch).mean()
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+
+def trainer(**options):
+    return Trainer(
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        **options,
+    )
+
+
+def data():
+    return DataLoader(torch.randn(8, 2), 2)
+
+
+def test_the_trainer_has_its_cluster():
+    chosen = LightningEnvironment()
+    assert lightning_compat.cluster_environment(trainer(plugins=[chosen], devices=2)) is chosen
+
+
+def test_lightning_asks_for_sigterm_only_where_it_is_to(monkeypatch):
+    asked = []
+    monkeypatch.setattr(_TrainingEpochLoop, "_broadcast_sigterm_tensor", lambda self: asked.append("class"))
+    used = inspect.getsource(_TrainingEpochLoop.advance)
+    assert "self._broadcast_sigterm_tensor()" in used, "Lightning has renamed its question about SIGTERM"
+    run = trainer(max_steps=2)
+    run.fit_loop.epoch_loop._broadcast_sigterm_tensor()
+    lightning_compat.stop_asking_for_sigterm(run)
+    run.fit_loop.epoch_loop._broadcast_sigterm_tensor()
+    assert asked == ["class"]
+    lightning_compat.ask_for_sigterm(run)
+    run.fit_loop.epoch_loop._broadcast_sigterm_tensor()
+    assert asked == ["class", "class"]
+
+
+def test_a_restart_is_ended(tmp_path):
+    class EndRestart(Callback):
+        seen = None
+
+        def on_train_start(self, trainer, model):
+            loop = trainer.fit_loop
+            before = loop.restarting, loop.epoch_loop.restarting
+            lightning_compat.end_restart(trainer)
+            self.seen = before, (loop.restarting, loop.epoch_loop.restarting)
+
+    first = trainer(max_epochs=1)
+    first.fit(Plain(), data())
+    first.save_checkpoint(tmp_path / "one.ckpt")
+    look = EndRestart()
+    trainer(max_epochs=2, callbacks=[look]).fit(Plain(), data(), ckpt_path=tmp_path / "one.ckpt")
+    before, after = look.seen
+    assert before == (True, True), "Lightning no longer marks a continued loop as restarting"
+    assert after == (False, False)
+
+
+@pytest.mark.timeout(60)
+def test_the_action_comes_before_the_kill(monkeypatch):
+    done = []
+    monkeypatch.setattr("os.kill", lambda pid, number: done.append((pid, number)))
+    dead = subprocess.Popen([sys.executable, "-c", "raise SystemExit(3)"])
+    dead.wait()
+    go_on = threading.Event()
+    monkeypatch.setattr("time.sleep", lambda _: go_on.wait())
+    observer = _ChildProcessObserver(main_pid=-1, child_processes=[dead], sleep_period=0)
+    observer.start()
+    for _ in range(2):  # the second changes nothing
+        lightning_compat.before_this_process_is_killed(lambda: done.append("action"))
+    go_on.set()
+    observer.join()
+    assert [done[0], done[1][0]] == ["action", -1]
+    assert len(done) == 2
