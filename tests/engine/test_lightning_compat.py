@@ -75,11 +75,11 @@ def test_a_restart_is_ended(tmp_path):
             lightning_compat.end_restart(trainer)
             self.seen = before, (loop.restarting, loop.epoch_loop.restarting)
 
-    first = trainer(max_epochs=1)
+    first = trainer(max_steps=2)
     first.fit(Plain(), data())
     first.save_checkpoint(tmp_path / "one.ckpt")
     look = EndRestart()
-    trainer(max_epochs=2, callbacks=[look]).fit(Plain(), data(), ckpt_path=tmp_path / "one.ckpt")
+    trainer(max_steps=4, callbacks=[look]).fit(Plain(), data(), ckpt_path=tmp_path / "one.ckpt")
     before, after = look.seen
     assert before == (True, True), "Lightning no longer marks a continued loop as restarting"
     assert after == (False, False)
