@@ -53,7 +53,7 @@ from gan_modules.engine.resume import (
 )
 from gan_modules.engine.scalers import Scalers, in_own_precision
 from gan_modules.engine.signals import GracefulShutdown
-from gan_modules.engine.steps import Steps
+from gan_modules.engine.stepper import OptimizerStepper
 from gan_modules.errors import GANError
 from gan_modules.families.data_spec import check_data_spec
 
@@ -330,7 +330,7 @@ class GAN(CheckpointMixin, ABC):
         schedulers = self.lr_schedulers() or []
         self._schedulers = cast(list[LambdaLR], schedulers if isinstance(schedulers, list) else [schedulers])
         self._scalers = Scalers(self.trainer.precision_plugin, self._players)
-        self._steps = Steps(self)
+        self._steps = OptimizerStepper(self)
         # Elsewhere, looking at a loss would wait for the device, or for other processes
         self._alone_on_cpu = self.device.type == "cpu" and self.trainer.world_size == 1
         # What BatchNorm has seen; each process sees other images

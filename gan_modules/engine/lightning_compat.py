@@ -1,6 +1,6 @@
-"""Every private name of Lightning's that the engine needs, each behind a function of its own.
+"""Every private name of Lightning's and torch's that the engine needs, each behind a function of its own.
 
-`tests/engine/test_lightning_compat.py` fails where a new version of Lightning has renamed one.
+`tests/engine/test_lightning_compat.py` fails where a new version has renamed one.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from typing import Any
 from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning.fabric.strategies.launchers.subprocess_script import _ChildProcessObserver
 from lightning.pytorch import Trainer
+from lightning.pytorch.core.optimizer import LightningOptimizer
+from torch.optim import Optimizer
 
 
 def cluster_environment(trainer: Trainer) -> ClusterEnvironment | None:
@@ -38,6 +40,24 @@ def end_restart(trainer: Trainer) -> None:
     loop.epoch_loop.reset_restart_stage()
 
 
+def begin_counted_step(optimizer: LightningOptimizer) -> None:
+    """Announce an optimizer step that `trainer.global_step` is to count."""
+    optimizer._on_before_step()
+
+
+def end_counted_step(optimizer: LightningOptimizer) -> None:
+    """Count the optimizer step in `trainer.global_step`."""
+    optimizer._on_after_step()
+
+
+def skip_capture_check(optimizer: Optimizer) -> None:
+    """Keep torch from asking before each step whether a CUDA graph is recorded, on a machine that steps on the CPU.
+
+    It counts the GPUs for that, which Lightning makes slow.
+    """
+    optimizer._accelerator_graph_capture_health_check = _do_nothing  # type: ignore[method-assign]
+
+
 def before_this_process_is_killed(action: Callable[[], None]) -> None:
     """Call `action` before Lightning kills this process because one that it started has died.
 
@@ -54,4 +74,4 @@ def _both(first: Callable[[], None], second: Callable[[], None]) -> None:
 
 
 def _do_nothing(*_: Any) -> None:
-    """Stand in for a method of Lightning's."""
+    """Stand in for a method of Lightning's or torch's."""

@@ -1,4 +1,4 @@
-"""The private names of Lightning's that the engine needs still are what they were."""
+"""The private names of Lightning's and torch's that the engine needs still are what they were."""
 
 import inspect
 import subprocess
@@ -101,3 +101,36 @@ def test_the_action_comes_before_the_kill(monkeypatch):
     observer.join()
     assert [done[0], done[1][0]] == ["action", -1]
     assert len(done) == 2
+
+
+def test_only_a_step_that_is_announced_is_counted():
+    class Manual(Plain):
+        def __init__(self):
+            super().__init__()
+            self.automatic_optimization = False
+
+        def training_step(self, batch, batch_idx):
+            if batch_idx % 2:
+                lightning_compat.begin_counted_step(self.optimizers())
+            self.optimizers().optimizer.step()
+            if batch_idx % 2:
+                lightning_compat.end_counted_step(self.optimizers())
+
+    run = trainer(max_epochs=1)
+    run.fit(Manual(), data())
+    assert run.global_step == 2
+
+
+def test_torch_looks_for_graphs_only_where_it_is_to(monkeypatch):
+    asked = []
+    name = "_accelerator_graph_capture_health_check"
+    assert hasattr(torch.optim.Optimizer, name), "torch has renamed its question about CUDA graphs"
+    monkeypatch.setattr(torch.optim.Optimizer, name, lambda self: asked.append(self))
+    weight = torch.nn.Parameter(torch.ones(2))
+    weight.grad = torch.ones(2)
+    optimizer = torch.optim.Adam([weight])
+    optimizer.step()
+    assert asked == [optimizer]
+    lightning_compat.skip_capture_check(optimizer)
+    optimizer.step()
+    assert asked == [optimizer]
