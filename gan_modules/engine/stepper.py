@@ -38,7 +38,7 @@ class OptimizerStepper:
             for hook in HOOKS
         ]
         # With `_direct` always False, the game "points" of examples/benchmarks/games.py (3 ms a step) takes 10 % more
-        # CPU time (quartiles 7 to 14 %, 25 pairs by examples/benchmarks/pairs.py), DCGAN at 32 pixels 3 % (1 to 4 %, 7).
+        # CPU time (quartiles 7 to 14 %, 25 pairs by examples/benchmarks/pairs.py), DCGAN at 32 pixels 3 % (1 to 4 %).
         self._direct = (
             type(trainer.strategy) is SingleDeviceStrategy
             and type(plugin) in FORMATS
