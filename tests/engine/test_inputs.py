@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn.functional import softplus
 
-from gan_modules import VanillaGAN
+from gan_modules import GANError, VanillaGAN
 from gan_modules.engine.inputs import Inputs, cut, map_tensors
 from gan_modules.engine.players import Phase
 from gan_modules.families.latent import LatentGAN
@@ -160,7 +160,7 @@ def test_more_fakes_than_reals_train_the_generator(fit, noise_batches):
 def test_inputs_without_fakes_say_so():
     x = Inputs(torch.zeros(3, 2))
     assert x.z is None
-    with pytest.raises(AttributeError, match="These inputs have no fakes: pass `generate` and `maker` to Inputs"):
+    with pytest.raises(GANError, match="These inputs have no fakes: pass generate and maker to Inputs"):
         _ = x.fake
 
 

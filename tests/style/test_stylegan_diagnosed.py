@@ -23,19 +23,19 @@ def blocks(images, size):
 def diagnosed(tmp_path, as_loader, noise_batches):
     """A game that grows but does not learn: the model, its training and held-out reals, what the doctor has found."""
 
-    def diagnosed(steps, spread=1.0, **options):
+    def diagnosed(rounds, spread=1.0, **options):
         torch.manual_seed(0)
         model = StyleGAN(**SMALL, first_size=4, lr_g=0.0, lr_d=0.0, **options)
         with torch.no_grad():
             model.generator.const.normal_()
             model.generator_ema.const.copy_(model.generator.const)
-        images = [spread * images for (images,) in noise_batches(steps + 5, (1, 16, 16))]
+        images = [spread * images for (images,) in noise_batches(rounds + 5, (1, 16, 16))]
         loaders = [as_loader([(part,) for part in parts]) for parts in (images[5:], images[:5])]
         quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
         doctor = Diagnose(every_n_steps=5, num_samples=30, grace=0, patience=1)
         trainer = Trainer(
             accelerator="cpu",
-            max_steps=steps,
+            max_steps=rounds,
             callbacks=doctor,
             default_root_dir=tmp_path,
             val_check_interval=4,
@@ -48,11 +48,11 @@ def diagnosed(tmp_path, as_loader, noise_batches):
     return diagnosed
 
 
-@pytest.mark.parametrize(("lod", "growth"), [(2, (60, 60)), (1.5, (12, 24)), (1, (0, 24)), (0, (0, 1))])
-def test_figures_are_those_at_the_lod(lod, growth, diagnosed):
+@pytest.mark.parametrize(("level", "growth"), [(2, (60, 60)), (1.5, (12, 24)), (1, (0, 24)), (0, (0, 1))])
+def test_figures_are_those_at_the_level(level, growth, diagnosed):
     model, real, held_out, checks = diagnosed(5, lod_training_images=growth[0], lod_transition_images=growth[1])
-    assert model.generator.lod == lod
-    coarse = {2: (4, 4), 1.5: (4, 2), 1: (2, 2), 0: (1, 1)}[lod]
+    assert model.generator.lod == level
+    coarse = {2: (4, 4), 1.5: (4, 2), 1: (2, 2), 0: (1, 1)}[level]
     real, held_out = (sum(blocks(images, size) for size in coarse) / 2 for images in (real, held_out))
     (figures,) = checks
     z = torch.randn(30, 3, generator=torch.Generator().manual_seed(0))
@@ -78,4 +78,4 @@ def test_nothing_is_forgotten_while_the_networks_grow(diagnosed):
     _, _, _, checks = diagnosed(20, spread=100.0, lod_training_images=12, lod_transition_images=24)
     assert [check["round"] for check in checks] == [5, 10, 15, 20]
     assert [check["coverage"] for check in checks] == [1, 1, 1, 1]
-    assert [check["best_coverage"] for check in checks] == [0, 0, 1, 1]  # the full size is reached in step 13
+    assert [check["best_coverage"] for check in checks] == [0, 0, 1, 1]  # the full size is reached in round 13
