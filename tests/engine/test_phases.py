@@ -12,7 +12,6 @@ from gan_modules import GANError
 from gan_modules.engine.players import Phase, Player
 from gan_modules.families.latent import LatentGAN
 
-
 descent = partial(torch.optim.SGD, lr=0.3)
 
 
