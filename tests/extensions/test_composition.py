@@ -15,15 +15,15 @@ from gan_modules.functional import losses
 from gan_modules.networks import MLPDiscriminator, MLPGenerator
 
 SHAPE, LATENT, CRITIC = (1, 4, 4), 3, 2
+PRIOR = by_hand.normal(LATENT)
 
 
 class Composed(LightningModule):
     """A GAN of one's own that has a loop, and is none of ours."""
 
-    def __init__(self, n_critic=CRITIC, accumulate=1, clip_norm=None):
+    def __init__(self, accumulate=1, clip_norm=None):
         super().__init__()
         self.automatic_optimization = False
-        self.n_critic = n_critic
         self.generator = MLPGenerator(SHAPE, LATENT, 8)
         self.discriminator = MLPDiscriminator(SHAPE, 8)
         self.loop = AlternatingLoop(self, accumulate, clip_norm)
@@ -33,12 +33,10 @@ class Composed(LightningModule):
         return {"discriminator": Player(self.discriminator, optimizer), "generator": Player(self.generator, optimizer)}
 
     def phases(self):
-        return [Phase("discriminator", self.d_losses, repeats=self.n_critic), Phase("generator", self.g_losses)]
+        return [Phase("discriminator", self.d_losses, repeats=CRITIC), Phase("generator", self.g_losses)]
 
     def inputs(self, batch):
-        return Inputs(
-            batch[0], prior=by_hand.normal(LATENT), generate=lambda x: self.generator(x.z), maker=self.generator
-        )
+        return Inputs(batch[0], prior=PRIOR, generate=lambda x: self.generator(x.z), maker=self.generator)
 
     def d_losses(self, x):
         return {"minimax": losses.minimax_d(self.discriminator(x.real), self.discriminator(x.fake))}
@@ -96,9 +94,9 @@ def batches(count=CRITIC * by_hand.STEPS):
 @pytest.mark.parametrize("accumulate", [1, 3])
 @pytest.mark.parametrize(("cls", "clip_norm"), [(Composed, None), (Clipped, 0.1)])
 def test_it_is_the_game_of_the_class(cls, clip_norm, accumulate):
-    options = {"n_critic": CRITIC, "accumulate": accumulate, "clip_norm": clip_norm}
-    mine = cls(**options)
-    ours = VanillaGAN(SHAPE, LATENT, 8, lr_g=1e-2, lr_d=1e-2, ema_half_life=0, **options)
+    options = {"accumulate": accumulate, "clip_norm": clip_norm}
+    mine = cls(accumulate, clip_norm)
+    ours = VanillaGAN(SHAPE, LATENT, 8, lr_g=1e-2, lr_d=1e-2, n_critic=CRITIC, ema_half_life=0, **options)
     start = {name: tensor.clone() for name, tensor in mine.state_dict().items()}
     ours.load_state_dict(start)
     trainers = [by_hand.fit(model, batches()) for model in (mine, ours)]

@@ -89,22 +89,27 @@ def batches(count=by_hand.STEPS):
     return list(zip(by_hand.reals(*SHAPE, count=count), by_hand.integers(CLASSES, count=count), strict=True))
 
 
-@pytest.mark.parametrize("accumulate", [1, 3])
-def test_acgan_trains_as_by_hand(accumulate):
-    model = ACGAN(accumulate=accumulate)
-    g, d, c = expected = by_hand.copies(model.generator, model.discriminator, model.classifier)
+def acgan_by_pytorch(model, batches, latents):
+    g, d, c = by_hand.copies(model.generator, model.discriminator, model.classifier)
     adam_d, adam_g = by_hand.adam(d, c), by_hand.adam(g)
-    for (x, y), z in zip(batches(), by_hand.draws(by_hand.normal(LATENT)), strict=True):
 
-        def heads(samples):
-            features = d.layers[:-1](samples.flatten(1))
-            return d.layers[-1](features), c(features)
+    def heads(samples):
+        features = d.layers[:-1](samples.flatten(1))
+        return d.layers[-1](features), c(features)
 
+    for (x, y), z in zip(batches, latents, strict=True):
         (real, real_class), (fake, fake_class) = heads(x), heads(g(z, y))
         classes = cross_entropy(real_class, y) + cross_entropy(fake_class, y)
         by_hand.update(adam_d, softplus(-real).mean() + softplus(fake).mean() + classes)
         fake, fake_class = heads(g(z, y))
         by_hand.update(adam_g, softplus(-fake).mean() + cross_entropy(fake_class, y))
+    return g, d, c
+
+
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_acgan_trains_as_by_hand(accumulate):
+    model = ACGAN(accumulate=accumulate)
+    expected = acgan_by_pytorch(model, batches(), by_hand.draws(by_hand.normal(LATENT)))
     by_hand.fit(model, batches())
     by_hand.assert_same([model.generator, model.discriminator, model.classifier], expected)
     labels = torch.tensor([2, 0])
