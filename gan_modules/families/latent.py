@@ -195,7 +195,7 @@ class LatentGAN(GAN, ABC):
                 f"{tuple(real.shape[1:])}: pass {key}={tuple(real.shape[1:])} to the model."
             )
         if not real.dtype.is_floating_point:
-            scale = "x / 127.5 - 1" if real.dtype == torch.uint8 else f"x / {torch.iinfo(real.dtype).max + 1}"
+            scale = "x / 32768" if real.dtype == torch.int16 else "x / 127.5 - 1"
             raise GANError(f"The batch holds {real.dtype}, not floats: scale the samples to [-1, 1], {scale}.")
         if (self.num_classes or self.vocab_size) and len(batch) < 2:
             what = "labels" if self.num_classes else "captions"
