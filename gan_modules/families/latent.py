@@ -287,7 +287,11 @@ class LatentGAN(GAN, ABC):
 
     def synthesize(self, generator: nn.Module, z: Tensor, *condition: Any, truncation: float) -> Tensor:
         """Return samples of latents by the given generator, for `sample`."""
-        return cast(Tensor, generator(z * truncation, *condition))
+        return cast(Tensor, generator(self.truncate(z, truncation), *condition))
+
+    def truncate(self, z: Tensor, truncation: float) -> Tensor:
+        """Return latents drawn towards their mean; a game whose latents hold codes leaves these as they are."""
+        return z * truncation
 
     def draw_latents(self, n: int, seed: int | None = None) -> Tensor:
         """Draw latents ``(n, …)`` from `prior` on the CPU: the same seed gives the same ones for every device.

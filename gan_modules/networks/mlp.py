@@ -78,12 +78,22 @@ class MLPDiscriminator(nn.Module):
         self.layers = _perceptron(widths, nn.LeakyReLU(0.2))
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Judge samples (N, C, H, W) or (N, D), with int64 labels (N,) if there are classes: logits (N, 1).
+        """Return logits (N, 1) of samples (N, …), with int64 labels (N,) if there are classes.
 
         Raises:
             ValueError: Labels are missing where there are classes, or given where there are none.
         """
         logits: Tensor = self.layers(_with_labels(x.flatten(1), labels, self.embedding))
+        return logits
+
+    def features(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Return what `logits` and further heads take: the last hidden layer (N, hidden_dim)."""
+        features: Tensor = self.layers[:-1](_with_labels(x.flatten(1), labels, self.embedding))
+        return features
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Return logits (N, 1) of features."""
+        logits: Tensor = self.layers[-1](features)
         return logits
 
 

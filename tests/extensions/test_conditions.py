@@ -38,7 +38,7 @@ class ACGAN(LatentGAN):
         return super().players() | {"discriminator": Player((self.discriminator, self.classifier), self.optimizer_d)}
 
     def class_loss(self, samples, labels):
-        features = self.discriminator.layers[:-1](self.augmented(samples).flatten(1))
+        features = self.discriminator.features(self.augmented(samples))
         return cross_entropy(self.classifier(features), labels)
 
     def discriminator_losses(self, x):
