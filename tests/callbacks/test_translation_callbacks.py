@@ -229,7 +229,7 @@ def test_what_cannot_be_scored_is_refused(tmp_path, monkeypatch):
             run(translator, callback, loader(a, b), tmp_path)
     with pytest.raises(GANError, match="needs at least two images of each domain"):
         run(translator, TranslationFID(Features()), loader(a[:1], b[:1]), tmp_path)
-    with pytest.raises(GANError, match="2 images on one side and 1 on the other"):
+    with pytest.raises(GANError, match="2 images of one domain and 1 of the other"):
         run(translator, PairScores(), DataLoader([(a[:2], b[:1])], batch_size=None), tmp_path)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
 

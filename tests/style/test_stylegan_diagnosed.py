@@ -66,7 +66,7 @@ def test_figures_are_those_at_the_level(level, growth, diagnosed):
     with torch.no_grad():  # in the batches of the training, as it sees each among others
         on_real, on_held_out, on_fake = (
             np.concatenate([model.discriminator(part).ravel().numpy() for part in images.split(6)])
-            for images in (*map(torch.from_numpy, (real, held_out)), model.generator(z))
+            for images in (*map(torch.from_numpy, (real, held_out)), model.sample(30, z=z, ema=False))
         )
     truth = np.repeat([1, 0], 30)
     assert figures["auc"] == pytest.approx(roc_auc_score(truth, np.r_[on_real, on_fake]), abs=2e-3)
