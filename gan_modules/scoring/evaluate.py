@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, distributed, nn
 from tqdm import tqdm
 
+from gan_modules.engine.distributed import explain_lost_rank, gather_objects
 from gan_modules.engine.seeds import check_seed
 from gan_modules.errors import GANError
 from gan_modules.families.capabilities import Samples, require
@@ -367,17 +368,14 @@ def _summed(values: Tensor, device: torch.device) -> Tensor:
     """Return the sum over all processes."""
     if distributed.is_initialized():
         values = values.to(device)
-        distributed.all_reduce(values)
+        with explain_lost_rank():
+            distributed.all_reduce(values)
     return values.cpu()
 
 
 def _gathered(tensors: list[Tensor]) -> list[Tensor]:
     """Return the tensors of all processes."""
-    if not distributed.is_initialized():
-        return tensors
-    of_processes: list[list[Tensor]] = [[]] * distributed.get_world_size()
-    distributed.all_gather_object(of_processes, tensors)
-    return [tensor for tensors in of_processes for tensor in tensors]
+    return [tensor for of_process in gather_objects(tensors) for tensor in of_process]
 
 
 def _settings(metric: Measure) -> dict[str, Any]:
