@@ -45,6 +45,7 @@ class Inputs:
         self.real = real
         self.condition = condition
         self.batch = batch
+        self._size = len(next(tensors(real)))
         self.maker: tuple[nn.Module, ...] = (maker,) if isinstance(maker, nn.Module) else tuple(maker)
         self._prior = prior
         self._generate = generate
@@ -56,7 +57,7 @@ class Inputs:
         self._later: Sequence[nn.Parameter] = ()
 
     def __len__(self) -> int:
-        return len(next(tensors(self.real)))
+        return self._size
 
     @property
     def z(self) -> Any:

@@ -140,6 +140,7 @@ class AlternatingLoop:
         """Look up what each step needs, when the module is on its device; called by `step` where nobody has."""
         self._begun = True
         module, trainer = self.module, self.module.trainer
+        self._trainer = trainer  # at hand, since the module looks for its own at each call
         if self.clip_norm is not None and not is_overridden("on_before_optimizer_step", module):
             raise GANError(
                 f"clip_norm needs {type(module).__name__}.on_before_optimizer_step to call the loop's clip(optimizer)."
@@ -181,22 +182,33 @@ class AlternatingLoop:
                 name = type(self.module).__name__
                 raise GANError(f"To go on from a checkpoint, {name}.on_train_start must call the loop's begin().")
             self.begin()
-        trainer = self.module.trainer
+        trainer = self._trainer
         step = trainer.global_step
         due = [(phase, phase.batches(step)) for phase in self._phases]
         batches = max(1, *(count for _, count in due))
         played = min(self._batches_played, batches - 1)  # the rules may have changed since the step began
         phases = [phase for phase, count in due if played >= batches - count]
         inputs = self.module.inputs(batch)
+        self.images_seen += len(inputs) * trainer.world_size
+        self._play(phases, inputs)
+        closing = played + 1 == batches
+        self._batches_played = 0 if closing else played + 1
+        if closing:
+            count_step(next(iter(self.optimizers.values())))
+            self._close_step()
+        show_step(trainer, max(trainer.global_step - 1, 0))
+
+    def _play(self, phases: Sequence[Phase], inputs: Inputs) -> None:
+        """Play phases on a batch, in order; neighbouring simultaneous ones update once all have their gradients."""
         makers = self._makers_of(inputs)
         parts = inputs.split(self.accumulate)
-        self.images_seen += len(inputs) * trainer.world_size
         for simultaneous, group in groupby(enumerate(phases), lambda item: item[1].simultaneous):
             updates = []
             for index, phase in group:
                 # the graph of a part's fakes is not kept: parts are there to save memory
                 later = [p.player for p in phases[index + 1 :] if not p.fresh] if len(parts) == 1 else []
-                terms = self._differentiate(phase, parts, len(inputs), makers, later)
+                trained_later = [p for player in dict.fromkeys(later) for p in makers[player]]
+                terms = self._differentiate(phase, parts, bool(makers[phase.player]), trained_later)
                 if terms and simultaneous:
                     updates.append((phase, [parameter.grad for parameter in self.owned[phase.player]]))
                 elif terms:
@@ -205,12 +217,6 @@ class AlternatingLoop:
                 for parameter, gradient in zip(self.owned[phase.player], gradients, strict=True):
                     parameter.grad = gradient
                 self._update(phase)
-        closing = played + 1 == batches
-        self._batches_played = 0 if closing else played + 1
-        if closing:
-            count_step(next(iter(self.optimizers.values())))
-            self._close_step()
-        show_step(trainer, max(trainer.global_step - 1, 0))
 
     def _makers_of(self, inputs: Inputs) -> dict[str, list[nn.Parameter]]:
         """Return which parameters of the fakes' maker each player owns."""
@@ -221,25 +227,20 @@ class AlternatingLoop:
         return self._makers[key]
 
     def _differentiate(
-        self,
-        phase: Phase,
-        parts: Sequence[Inputs],
-        size: int,
-        makers: Mapping[str, list[nn.Parameter]],
-        later: Sequence[str],
+        self, phase: Phase, parts: Sequence[Inputs], trains_maker: bool, trained_later: Sequence[nn.Parameter]
     ) -> Losses:
         """Compute the gradient of a phase's loss on a batch in parts, and return the loss's terms."""
         name = phase.player
         for parameter in self.owned[name]:
             parameter.grad = None
         total: Losses = {}
-        # DDP's own synchronisation expects every parameter in every backward, which no game can give
-        unsynchronised = getattr(self.module.trainer.strategy, "block_backward_sync", nullcontext)
+        size = sum(map(len, parts))
         self._scalers.activate(name)
-        trained_later = [parameter for player in dict.fromkeys(later) for parameter in makers[player]]
+        # DDP's own synchronisation expects every parameter in every backward, which no game can give
+        unsynchronised = getattr(self._trainer.strategy, "block_backward_sync", nullcontext)
         with frozen(self._resting[name]), unsynchronised():
             for part in parts:
-                part.begin_phase(bool(makers[name]), () if phase.fresh else trained_later)
+                part.begin_phase(trains_maker, () if phase.fresh else trained_later)
                 terms = phase.objective(part.redraw() if phase.fresh else part)
                 if terms:
                     terms = weighted(terms, len(part) / size)
@@ -253,7 +254,7 @@ class AlternatingLoop:
                     total = added(total, terms)
                 part.end_phase()
         if total:
-            self._losses.add(LossRecord(self.module.trainer.global_step, name, phase.name, total))
+            self._losses.add(LossRecord(self._trainer.global_step, name, phase.name, total))
             if self._alone_on_cpu:
                 self._losses.check()  # reading costs nothing here
             elif self._losses.full:
@@ -276,7 +277,7 @@ class AlternatingLoop:
         Every owned parameter is in the message, also one without a gradient in this process, so that all processes send
         as much. A parameter without a gradient in any process keeps none.
         """
-        if self.module.trainer.world_size == 1 or is_sharded(parameters[0]):  # shards come averaged already
+        if self._trainer.world_size == 1 or is_sharded(parameters[0]):  # shards come averaged already
             return
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad.detach() for p in parameters]
         missing = [parameter.grad is None for parameter in parameters]
@@ -304,7 +305,7 @@ class AlternatingLoop:
             torch.nn.utils.clip_grad_norm_(optimizer.param_groups[0]["params"], self.clip_norm)
 
     def _close_step(self) -> None:
-        trainer = self.module.trainer
+        trainer = self._trainer
         for scheduler in self._schedulers:
             scheduler.step()
         for player in self._players.values():
@@ -318,7 +319,7 @@ class AlternatingLoop:
             self._log_losses()
 
     def _average_statistics(self) -> None:
-        if self.module.trainer.world_size == 1 or not self._statistics or is_sharded(self._statistics[0]):
+        if self._trainer.world_size == 1 or not self._statistics or is_sharded(self._statistics[0]):
             return
         means = self.mean(torch.cat([buffer.detach().flatten() for buffer in self._statistics]))
         sizes = [buffer.numel() for buffer in self._statistics]
@@ -327,7 +328,7 @@ class AlternatingLoop:
 
     def _log_losses(self) -> None:
         """Log directly: what `self.log` is given once, Lightning gathers again in every batch."""
-        trainer = self.module.trainer
+        trainer = self._trainer
         losses = self._losses.latest(self.mean)
         trainer.progress_bar_metrics.update(losses)
         trainer.callback_metrics.update(
