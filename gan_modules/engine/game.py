@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self, cast
 import torch
 from lightning.pytorch import Callback
 from lightning.pytorch.plugins.io import TorchCheckpointIO
-from lightning.pytorch.plugins.precision import HalfPrecision
+from lightning.pytorch.plugins.precision import DoublePrecision, HalfPrecision
 from lightning.pytorch.strategies import ModelParallelStrategy
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -95,7 +95,7 @@ class GAN(CheckpointMixin, ABC):
         self.extra_state: dict[str, Stateful] = {}
         self._compile = compile
         self._averages = MovingAverages(ema_half_life)
-        self._in_half_precision = False
+        self._takes_float32 = False
         if given_hyperparameters() is None:
             self.save_hyperparameters({name: _plain(value) for name, value in self._arguments.items()})
         else:  # the command line's, in which networks are plain values
@@ -219,8 +219,9 @@ class GAN(CheckpointMixin, ABC):
         for name in self._averages.names():
             if not self._averages.tracks(name, self.get_submodule(name)):  # replaced since
                 self.track_average(name)
-        if isinstance(self.trainer.precision_plugin, HalfPrecision) and not self._in_half_precision:
-            self._in_half_precision = True
+        plugin = self.trainer.precision_plugin
+        if isinstance(plugin, HalfPrecision | DoublePrecision) and not self._takes_float32:
+            self._takes_float32 = True
             for network in self._networks():
                 network.register_forward_pre_hook(in_own_precision)
         if self._compile and stage == "fit":

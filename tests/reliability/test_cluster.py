@@ -1,4 +1,4 @@
-"""The example for several nodes, on two "nodes" of one CPU each, told who they are as SLURM tells."""
+"""The example for several nodes, on two "nodes" of one CPU each, with the variables that SLURM sets."""
 
 import os
 import socket
@@ -54,7 +54,9 @@ def test_two_slurm_nodes_train_together(tmp_path):
     assert [node.returncode for node in nodes] == [0, 0], "\n".join(said)
     saved = read_checkpoint(tmp_path / "saved" / "last.ckpt")
     assert saved["global_step"] == 3
-    assert saved["gan_modules"]["images_seen"] == 3 * 2 * 2 * 8  # rounds, turns, nodes, batch_size of nodes.yaml
+    assert (
+        saved["gan_modules"]["images_seen"] == 3 * 2 * 2 * 8
+    )  # steps, batches a step, nodes, batch_size of nodes.yaml
     assert len(saved["gan_modules"]["processes"]) == 2
     for node in (0, 1):  # a thread that outlives Python may abort it
         threads = (tmp_path / f"threads_{node}.txt").read_text().split()
