@@ -36,7 +36,9 @@ class Batches:
 
     def __iter__(self):
         first, self.begun_at = self.begun_at, 0
-        for self.given, batch in enumerate(self.batches[first:], first + 1):
+        self.given = first
+        for batch in self.batches[first:]:
+            self.given += 1
             yield batch
 
     def state_dict(self):
