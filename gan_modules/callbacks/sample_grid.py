@@ -2,30 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from gan_modules.callbacks.sampling import as_sampler, reals
+from gan_modules.callbacks.sampling import reals
 from gan_modules.engine.seeds import check_seed
 from gan_modules.errors import GANError
-from gan_modules.scoring.generation import Sampler
-from gan_modules.visuals.pictures import image_grid, scatter
+from gan_modules.families.capabilities import Samples, require
+from gan_modules.families.data_spec import Kind, data_spec
+from gan_modules.visuals.captions import words_of
+from gan_modules.visuals.files import SAMPLE_RATE, save_samples
 from gan_modules.visuals.publish import publish
+from gan_modules.visuals.samples import check_drawable, draw_samples
+
+NUM_SAMPLES: dict[Kind, int] = {"image": 64, "point": 4096, "audio": 8, "video": 8}
+PLAYED: tuple[Kind, ...] = ("audio", "video")  # kinds of which a picture does not say all
 
 
 class SampleGrid(Callback):
-    """Draw samples from fixed latents before the first round, every few rounds, and at the end of the fit.
+    """Draw samples from fixed latents before the first step, every few steps, and at the end of the fit.
 
-    Writes ``samples/round_00000500.png`` in the run's folder and hands the same picture to TensorBoard and W&B. A
-    model with classes gets a column for each; points in the plane are drawn over the first batch of reals.
-    Training goes on exactly as without: samples have a random generator of their own.
+    Writes ``samples/step_00000500.png`` in the run's folder and hands the same picture to TensorBoard, W&B and MLflow.
+    Images make a grid, with a column for each class; points in the plane are drawn over the first batch of reals;
+    audio makes a waveform and a spectrogram a row, clips a film strip a row, and both are also written as WAV or GIF to
+    ``samples/step_00000500/``. A model that cannot make up a condition, such as a caption, gets those of the first
+    batch. Training goes on exactly as without: samples have a random generator of their own.
 
     Args:
-        num_samples: Images in the grid (in whole rows, where columns are classes), or points in the plane; by
-            default 64 images or 4096 points.
-        every_n_steps: Rounds (optimizer steps of the generator) between two pictures.
+        num_samples: Samples in the picture (of images in whole rows, where columns are classes; at most a batch, where
+            the conditions are a batch's); by default 64 images, 4096 points, or 8 of audio or video.
+        every_n_steps: Steps of the game between two pictures.
         seed: Seed of the latents.
 
     Raises:
@@ -39,29 +49,19 @@ class SampleGrid(Callback):
         self.num_samples = num_samples
         self.every_n_steps = every_n_steps
         self.seed = check_seed(seed)
-        self._drawn: int | None = None  # the round of the newest picture
-        self._reals: Tensor  # the first batch's: background and frame of every scatter, so that they compare
+        self._drawn: int | None = None  # the step of the newest picture
+        self._batch: Any  # the first, whose points are behind every scatter, so that scatters compare
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Refuse, before any training, what cannot be drawn."""
-        shape = as_sampler(pl_module, "SampleGrid").image_shape
-        if len(shape) != 3 and shape != (2,):
-            raise GANError(
-                f"SampleGrid draws images (C, H, W) and points (2,), and the model's image_shape is {shape}: "
-                f"leave it out."
-            )
+        model = require(pl_module, Samples, "SampleGrid")
+        check_drawable(model.kind, model.sample_shape, "SampleGrid")
         self._drawn = None
 
-    def on_train_batch_start(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        batch: Tensor | Sequence[Tensor],
-        batch_idx: int,
-    ) -> None:
-        """Draw when enough rounds are complete; a round may take several batches, and is drawn once."""
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Draw when enough steps are complete; a step may take several batches, and is drawn once."""
         if self._drawn is None:
-            self._reals = reals(batch)
+            self._batch = batch
         if trainer.global_step % self.every_n_steps == 0 and trainer.global_step != self._drawn:
             self._draw(trainer, pl_module)
 
@@ -72,14 +72,35 @@ class SampleGrid(Callback):
 
     def _draw(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._drawn = trainer.global_step
+        model, data = require(pl_module, Samples, "SampleGrid"), getattr(trainer, "datamodule", None)
         # every process takes part, since a sharded generator needs them all
-        publish(trainer, self._picture(as_sampler(pl_module, "SampleGrid")))
+        samples, how = self._samples(model, data)
+        rate: int | None = data_spec(data).get("sample_rate")
+        points = reals(self._batch) if model.kind == "point" else None
+        picture = draw_samples(samples, model.kind, reals=points, sample_rate=rate, **how)
+        save = partial(_save, samples, model.kind, rate or SAMPLE_RATE) if model.kind in PLAYED else None
+        publish(trainer, picture, save=save)
 
-    def _picture(self, model: Sampler) -> Tensor:
-        if model.image_shape == (2,):
-            return scatter(model.sample(self.num_samples or 4096, seed=self.seed), self._reals)
-        n, classes = self.num_samples or 64, model.num_classes
-        if not 0 < classes <= n:
-            return image_grid(model.sample(n, seed=self.seed))
+    def _samples(self, model: Samples, data: Any) -> tuple[Tensor, dict[str, Any]]:
+        """Return the samples, and how their picture is laid out."""
+        n = self.num_samples or NUM_SAMPLES[model.kind]
+        if not _makes_up_conditions(model):
+            batch = tuple(part[:n] for part in self._batch)
+            captions = words_of(data, batch[1]) if getattr(model, "vocab_size", None) else None
+            return model.sample_like(batch, seed=self.seed), {"captions": captions}
+        if model.kind != "image" or not 0 < model.num_classes <= n:
+            return model.sample(n, seed=self.seed), {}
         # labels run 0, 1, …, K-1 again and again by themselves
-        return image_grid(model.sample(n - n % classes, seed=self.seed), nrow=classes)
+        return model.sample(n - n % model.num_classes, seed=self.seed), {"nrow": model.num_classes}
+
+
+def _makes_up_conditions(model: Samples) -> bool:
+    try:
+        model.sample_condition(1)
+    except GANError:
+        return False
+    return True
+
+
+def _save(samples: Tensor, kind: Kind, sample_rate: int, folder: Path) -> None:
+    save_samples(samples, folder, kind, sample_rate=sample_rate)

@@ -27,5 +27,5 @@ def as_sampler(model: LightningModule, asker: str) -> Sampler:
 
 
 def reals(batch: Tensor | Sequence[Tensor]) -> Tensor:
-    """The real images or points of a batch, which come first."""
+    """Return the real samples of a batch, which come first."""
     return batch if isinstance(batch, Tensor) else batch[0]

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from gan_modules.callbacks.translating import Translator, as_translator, ends
+from gan_modules.callbacks.translating import ends
 from gan_modules.errors import GANError
-from gan_modules.families.translation import BACK, Direction
+from gan_modules.families.capabilities import Translates, require
+from gan_modules.families.translation import Direction
 from gan_modules.visuals.pictures import image_grid
 from gan_modules.visuals.publish import publish
 
@@ -22,8 +23,8 @@ class TranslationGrid(Callback):
 
     A row is an image: the input, the output, the way back (where the model knows one), the output for an image that
     is of the target side already (where channels allow), and the truth, where the sides are pairs. Writes
-    ``samples/AtoB_round_00000500.png`` and so on in the run's folder and hands the pictures to TensorBoard and W&B.
-    Training goes on exactly as without.
+    ``samples/AtoB_step_00000500.png`` and so on in the run's folder and hands the pictures to TensorBoard, W&B and
+    MLflow. All images of a picture are resized to the largest. Training goes on exactly as without.
 
     Args:
         num_images: Rows.
@@ -42,7 +43,7 @@ class TranslationGrid(Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Refuse, before any training, a model that cannot be drawn."""
-        as_translator(pl_module, "TranslationGrid")
+        require(pl_module, Translates, "TranslationGrid")
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin with no images."""
@@ -63,32 +64,33 @@ class TranslationGrid(Callback):
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw, a picture a direction."""
-        model = as_translator(pl_module, "TranslationGrid")
+        model = require(pl_module, Translates, "TranslationGrid")
         if not all(self._sides):
             return
         a, b = (torch.stack(images) for images in self._sides)
-        for direction in model.directions:
+        for direction in cast(Sequence[Direction], model.directions):
             publish(trainer, self._picture(model, direction, *ends((a, b), direction)), direction, f"{direction}_")
 
     on_test_epoch_start = on_validation_epoch_start
     on_test_batch_end = on_validation_batch_end
     on_test_epoch_end = on_validation_epoch_end
 
-    def _picture(self, model: Translator, direction: Direction, images: Tensor, others: Tensor) -> Tensor:
+    def _picture(self, model: Translates, direction: Direction, images: Tensor, others: Tensor) -> Tensor:
         outputs = model.translate(images, direction)
         columns = [images, outputs]
-        if BACK[direction] in model.directions:
-            columns.append(model.translate(outputs, BACK[direction]))
+        for back in set(model.directions) - {direction}:
+            columns.append(model.translate(outputs, back))
         if model.image_shape[0] == model.target_shape[0]:
             columns.append(model.translate(others, direction))
         if self.paired:
             columns.append(others)
         rows = min(map(len, columns))
-        cells = torch.stack([_cell(column[:rows], images) for column in columns], dim=1)
+        size = [max(sides) for sides in zip(*(column.shape[2:] for column in columns), strict=True)]
+        cells = torch.stack([_cell(column[:rows], size) for column in columns], dim=1)
         return image_grid(cells.flatten(0, 1), nrow=len(columns))
 
 
-def _cell(images: Tensor, like: Tensor) -> Tensor:
-    """RGB images of the height and width of others."""
+def _cell(images: Tensor, size: list[int]) -> Tensor:
+    """Return RGB images of a height and width."""
     images = images[:, :3] if images.shape[1] >= 3 else images[:, :1].expand(-1, 3, -1, -1)
-    return images if images.shape[2:] == like.shape[2:] else interpolate(images, like.shape[2:])
+    return images if list(images.shape[2:]) == size else interpolate(images, size)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gan_modules.commands.checkpoint import load_latent_model
+from gan_modules.commands.checkpoint import load_model
 from gan_modules.commands.numbers import Numbers, parse_numbers
 from gan_modules.commands.outputs import check_file
+from gan_modules.families.capabilities import Samples, require
 from gan_modules.tools import interpolate as interpolation
-from gan_modules.tools import save_movie
 from gan_modules.tools.interpolation import Space
-from gan_modules.tools.movies import check_movie
+from gan_modules.visuals.movies import check_movie, save_movie
 from gan_modules.visuals.pictures import image_grid
 
 CELL = 128  # the least height and width of an image in a movie, in pixels
@@ -29,7 +29,7 @@ def interpolate(
     ema: bool = True,
     device: str = "cpu",
 ) -> None:
-    """Make a movie that moves from seed to seed and from the last to the first, for ever.
+    """Make a movie that moves from seed to seed and from the last to the first, without a seam.
 
     Args:
         ckpt_path: The checkpoint; it names its own class.
@@ -48,10 +48,10 @@ def interpolate(
     chosen = parse_numbers("seeds", seeds)
     check_movie(out, fps)
     check_file(out)
-    model = load_latent_model(ckpt_path, device)
+    model = require(load_model(ckpt_path, device), Samples, "interpolate")
     frames = interpolation(
         model, chosen, steps=steps, cells=cells, space=space, labels=labels, truncation=truncation, ema=ema
     )
-    grey = slice(1 if model.image_shape[0] in (1, 2) else 3)  # a grey GIF keeps all its greys
+    grey = slice(1 if model.sample_shape[0] in (1, 2) else 3)  # a grey GIF keeps all its greys
     save_movie((image_grid(images, cell=CELL)[grey] for images in frames), out, fps)
     print(f"{len(chosen) // cells * steps} frames: {out}")

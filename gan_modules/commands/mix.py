@@ -6,10 +6,11 @@ from pathlib import Path
 
 from PIL import Image
 
-from gan_modules.commands.checkpoint import load_latent_model
+from gan_modules.commands.checkpoint import load_model
 from gan_modules.commands.numbers import Numbers, parse_numbers
 from gan_modules.commands.outputs import check_file
 from gan_modules.errors import GANError
+from gan_modules.families.capabilities import HasStyles, require
 from gan_modules.tools import mix as mixture
 
 
@@ -43,7 +44,7 @@ def mix(
     if out.suffix.lower() != ".png":
         raise GANError(f"'{out}' is no name for a sheet: let it end in .png.")
     check_file(out)
-    model = load_latent_model(ckpt_path, device)
+    model = require(load_model(ckpt_path, device), HasStyles, "mix")
     sheets = [mixture(model, *seeds, styles=part, labels=labels, truncation=truncation, ema=ema) for part in layers]
     pictures = [sheet.picture() for sheet in sheets]
     whole = Image.new("RGB", (max(p.width for p in pictures), sum(p.height for p in pictures)), "white")

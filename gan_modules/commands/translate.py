@@ -15,7 +15,8 @@ from gan_modules.commands.checkpoint import load_model
 from gan_modules.commands.outputs import check_folder
 from gan_modules.engine.seeds import check_seed
 from gan_modules.errors import GANError
-from gan_modules.families.translation import Direction, TranslationGAN
+from gan_modules.families.capabilities import Translates, require
+from gan_modules.families.translation import Direction
 from gan_modules.visuals.pictures import as_image, to_uint8
 
 
@@ -30,9 +31,10 @@ def translate(
     batch_size: int = 8,
     device: str = "cpu",
 ) -> None:
-    """Translate every image below a folder to a file of the same name and size below another.
+    """Translate every image below a folder to a file of the same name below another.
 
-    The network sees each image at the size it was trained on; its answer is brought to the image's own.
+    The network sees each image at the size it was trained on. Its answer is brought to the image's own size, or, where
+    the model changes sizes (from 32x32 to 128x128, say), to the image's own size times the model's factor.
 
     Args:
         ckpt_path: The checkpoint; it names its own class.
@@ -59,12 +61,11 @@ def translate(
         raise GANError(f"'{source}' holds no image: put some there ({' '.join(SUFFIXES)}).")
     for folder in {(target / name).parent for name in names}:
         check_folder(folder, "output")
-    model = load_model(ckpt_path, device)
-    if not isinstance(model, TranslationGAN):
-        raise GANError(f"'{ckpt_path}' holds a {type(model).__name__}, which does not translate images: see sample.")
-    channels, height, width = model.image_shape if direction == "AtoB" else model.target_shape
+    model = require(load_model(ckpt_path, device), Translates, "translate")
+    shapes = model.image_shape, model.target_shape
+    (channels, height, width), (channels_out, *_) = shapes if direction == "AtoB" else shapes[::-1]
     opaque = [name for name in names if name.lower().endswith((".jpg", ".jpeg", ".bmp"))]
-    if (model.target_shape if direction == "AtoB" else model.image_shape)[0] == 4 and opaque:
+    if channels_out == 4 and opaque:
         raise GANError(f"'{opaque[0]}' is of a kind that holds no transparency, as this model's: convert to PNG.")
     torch.manual_seed(seed)
     with tqdm(total=len(names), unit="image") as bar:
@@ -74,9 +75,12 @@ def translate(
             fitted = [image.resize((width, height), Image.Resampling.BICUBIC) for image in images]
             inputs = torch.stack([pixels(image, channels) for image in fitted]).float() / 127.5 - 1
             outputs = to_uint8(model.translate(inputs, direction, stochastic=stochastic, ema=ema)).cpu()
+            taller, wider = outputs.shape[2] / height, outputs.shape[3] / width
             for name, image, translation in zip(batch, images, outputs, strict=True):
                 path = target / name
                 path.parent.mkdir(parents=True, exist_ok=True)
-                as_image(translation).resize(image.size, Image.Resampling.BICUBIC).save(path, quality=95)
+                own = max(1, round(image.width * wider)), max(1, round(image.height * taller))
+                as_image(translation).resize(own, Image.Resampling.BICUBIC).save(path, quality=95)
             bar.update(len(batch))
-    print(f"{len(names)} translations: {target}/")
+    factor = "" if taller == wider == 1 else f", each {wider:g} times as wide and {taller:g} times as high as its image"
+    print(f"{len(names)} translations: {target}/{factor}")

@@ -16,7 +16,7 @@ PAD = 64 << 20  # bytes
 def keep_freed_memory() -> None:
     """Let this process, and those it forks, reuse large blocks of memory that it has freed.
 
-    By default glibc maps each large activation anew and unmaps it when it is freed, so that every page of it faults
+    By default glibc maps each large activation again and unmaps it when it is freed, so that every page of it faults
     again. Nothing changes where a GPU holds the activations, where another C library or allocator is at work, and
     where the environment has settings of its own: any ``MALLOC_…`` or ``GLIBC_TUNABLES``, or
     ``GAN_MODULES_MALLOC=default`` to leave all as it is.

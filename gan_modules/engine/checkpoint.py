@@ -6,7 +6,7 @@ import inspect
 import os
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, cast
@@ -127,6 +127,24 @@ def _contents(path: Path, device: str) -> Any:
     except Exception:
         # RuntimeError, EOFError, BadZipFile, UnpicklingError, … for one thing: these bytes are no such checkpoint
         return None
+
+
+def check_weights(state_dict: Mapping[str, Tensor]) -> None:
+    """Refuse to save weights that are not finite.
+
+    Raises:
+        GANError: If some are not; it names the first.
+    """
+    floating = {name: t for name, t in state_dict.items() if t.is_floating_point() and type(t) is Tensor and t.numel()}
+    if not floating:
+        return
+    finite = torch.isfinite(torch.stack([tensor.float().abs().amax() for tensor in floating.values()])).tolist()
+    for name, is_finite in zip(floating, finite, strict=True):
+        if not is_finite:
+            raise GANError(
+                f"The weights '{name}' are no longer finite: training stopped, the last checkpoint is untouched; try a "
+                f"lower learning rate, clip_norm=1.0 or precision 32."
+            )
 
 
 def claims_more_than_it_holds(tensor: Tensor) -> bool:

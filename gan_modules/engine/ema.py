@@ -8,7 +8,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from gan_modules.engine.sharding import is_sharded
+from gan_modules.engine.distributed import is_sharded
+from gan_modules.engine.lightning_compat import lerp_all
 
 RAMP_UP = 0.05  # share of the images seen so far that the half-life may not exceed (arXiv:2006.06676)
 
@@ -76,7 +77,7 @@ class MovingAverages:
         weight = 1.0 - 0.5 ** ((images_seen - self.images_averaged) / half_life) if half_life else 1.0
         self.images_averaged = images_seen
         for ours, theirs in self._averaged:
-            torch._foreach_lerp_(ours, [new.to(own.dtype) for own, new in zip(ours, theirs, strict=True)], weight)
+            lerp_all(ours, [new.to(own.dtype) for own, new in zip(ours, theirs, strict=True)], weight)
         for own, new in self._copied:
             own.copy_(new)
 

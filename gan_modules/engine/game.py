@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from gan_modules.engine.checkpoint import KEY, CheckpointFiles, class_path, hyper_parameters
+from gan_modules.engine.checkpoint import KEY, CheckpointFiles, check_weights, class_path, hyper_parameters
 from gan_modules.engine.compile import compile_networks
+from gan_modules.engine.distributed import destroy_group_at_exit, explain_every_message, shard
 from gan_modules.engine.ema import MovingAverages
-from gan_modules.engine.faults import GracefulShutdown, check_weights, destroy_group_at_exit
 from gan_modules.engine.inputs import Inputs
 from gan_modules.engine.lightning_compat import given_hyperparameters
 from gan_modules.engine.loading import CheckpointMixin
@@ -29,7 +29,7 @@ from gan_modules.engine.loop import AlternatingLoop
 from gan_modules.engine.players import Compile, Phase, Player
 from gan_modules.engine.resume import Stateful
 from gan_modules.engine.scalers import in_own_precision
-from gan_modules.engine.sharding import shard
+from gan_modules.engine.signals import GracefulShutdown
 from gan_modules.errors import GANError
 
 
@@ -212,6 +212,7 @@ class GAN(CheckpointMixin, ABC):
         strategy = self.trainer.strategy
         if self.trainer.world_size > 1:
             destroy_group_at_exit()
+            explain_every_message(self.trainer)
         if type(strategy.checkpoint_io) is TorchCheckpointIO:  # else the user has chosen one
             strategy.checkpoint_io = CheckpointFiles()
         # ModelCheckpoint's advice to save what was before the step; here it is what is after the step that counts

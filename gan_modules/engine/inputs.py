@@ -9,16 +9,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gan_modules.errors import GANError
+
 
 class Inputs:
-    """The reals of a batch, what the networks are told of them, latents and fakes.
+    """The reals of a batch, their conditions, latents and fakes.
 
     Latents and fakes are made when an objective first asks for them. All phases of a batch then share them: a phase
     that trains their maker gets them with their graph, the others get them detached.
 
     Args:
         real: Real samples ``(N, …)``, or several such tensors in a dict, list or tuple.
-        condition: What the networks are told of each sample: labels ``(N,)``, tokens ``(N, L)``, images, ….
+        condition: What the networks take beside each sample: labels ``(N,)``, tokens ``(N, L)``, images, ….
         prior: From a number to as many latents.
         generate: From these inputs to fakes, a tensor or a dict, list or tuple of tensors.
         maker: The networks whose parameters `generate` uses.
@@ -68,7 +70,7 @@ class Inputs:
         """The fakes: with their graph in a phase that trains their maker, else detached."""
         if self._fake is None or (self._trains_maker and not self._has_graph):
             if self._generate is None:
-                raise AttributeError("These inputs have no fakes: pass `generate` and `maker` to Inputs.")
+                raise GANError("These inputs have no fakes: pass generate and maker to Inputs.")
             self._has_graph = self._trains_maker or bool(self._later)
             with torch.set_grad_enabled(self._has_graph), requiring_grad(self._later):
                 self._fake = self._generate(self)

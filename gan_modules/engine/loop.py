@@ -23,22 +23,19 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from gan_modules.engine.faults import explain_lost_rank
+from gan_modules.engine.distributed import explain_lost_rank, gather_objects, is_sharded, reshard, state_of_rank
 from gan_modules.engine.inputs import Inputs, frozen
 from gan_modules.engine.lightning_compat import count_step, is_attached, is_overridden, show_step
 from gan_modules.engine.loss_log import LossLog, LossRecord, added, weighted
 from gan_modules.engine.players import Losses, Phase, Player, correct_for_lazy_phases
 from gan_modules.engine.resume import (
     begin_next_epoch,
-    gather_objects,
     random_state,
     reopen_epoch,
     restore_random_state,
-    state_of_rank,
 )
 from gan_modules.engine.scalers import Scalers
-from gan_modules.engine.sharding import is_sharded, release
-from gan_modules.engine.steps import Steps
+from gan_modules.engine.stepper import OptimizerStepper
 from gan_modules.errors import GANError
 
 
@@ -152,7 +149,7 @@ class AlternatingLoop:
         schedulers = module.lr_schedulers() or []
         self._schedulers = cast(list[LambdaLR], schedulers if isinstance(schedulers, list) else [schedulers])
         self._scalers = Scalers(trainer.precision_plugin, self._players)
-        self._stepper = Steps(module)
+        self._stepper = OptimizerStepper(module)
         trainable = [parameter for parameter in module.parameters() if parameter.requires_grad]
         own = {name: {id(p) for p in parameters} for name, parameters in self.owned.items()}
         self._resting = {name: [p for p in trainable if id(p) not in ids] for name, ids in own.items()}
@@ -266,7 +263,7 @@ class AlternatingLoop:
         self._average_gradients(self.owned[name])
         self._stepper.step(self.optimizers[name])
         for module in self._players[name].modules:
-            release(module)
+            reshard(module)
         self._after_update(name)
 
     def _average_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
@@ -308,7 +305,7 @@ class AlternatingLoop:
             scheduler.step()
         for player in self._players.values():
             for module in player.modules:
-                release(module)
+                reshard(module)
         self._average_statistics()
         self._after_step()
         every = trainer.log_every_n_steps  # 0 logs nothing
@@ -325,7 +322,7 @@ class AlternatingLoop:
             buffer.copy_(mean.view_as(buffer))
 
     def _log_losses(self) -> None:
-        """Log directly: Lightning gathers anew in every batch what `self.log` is given once."""
+        """Log directly: what `self.log` is given once, Lightning gathers again in every batch."""
         trainer = self.module.trainer
         losses = self._losses.latest(self.mean)
         trainer.progress_bar_metrics.update(losses)

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.amp import GradScaler
 from torch.optim import Optimizer
 
+from gan_modules.engine.lightning_compat import takes_scaled_gradients
+
 
 class Scalers:
     """The gradient scalers of float16 (precision "16-mixed"), one for each player; other precisions need none.
@@ -35,7 +37,7 @@ class Scalers:
 
     def unscale(self, optimizer: Optimizer) -> None:
         """Divide the gradients by the active scaler's scale, if a fused optimizer has left that to its step."""
-        if self._of and getattr(optimizer, "_step_supports_amp_scaling", False):
+        if self._of and takes_scaled_gradients(optimizer):
             self._plugin.scaler.unscale_(optimizer)
 
     def state_dict(self) -> dict[str, Any]:

@@ -40,6 +40,16 @@ class Samples(Protocol):
     def draw_latents(self, n: int, seed: int | None = None) -> Tensor:
         """Return latents ``(n, …)``: the same seed gives the same ones on every device."""
 
+    def sample_condition(
+        self, n: int, labels: Tensor | Sequence[int] | int | None = None, captions: Tensor | None = None
+    ) -> tuple[Any, ...]:
+        """Return the conditions of `n` samples, as `sample_from` takes them."""
+
+    def sample_from(
+        self, z: Tensor, condition: tuple[Any, ...] = (), *, truncation: float = 1.0, ema: bool = True
+    ) -> Tensor:
+        """Return the samples of latents ``(N, …)`` and their conditions."""
+
 
 @runtime_checkable
 class Translates(Protocol):
@@ -53,7 +63,13 @@ class Translates(Protocol):
         """The directions it knows, such as ``("AtoB", "BtoA")``."""
 
     def translate(
-        self, images: Tensor, direction: Any = "AtoB", *, seed: int | None = None, ema: bool = True
+        self,
+        images: Tensor,
+        direction: Any = "AtoB",
+        *,
+        stochastic: bool = False,
+        seed: int | None = None,
+        ema: bool = True,
     ) -> Tensor:
         """Return translations ``(N, C, H, W)`` in [-1, 1] of images ``(N, C, H, W)`` in [-1, 1]."""
 
@@ -90,7 +106,7 @@ class Judges(Protocol):
     """Has a discriminator that tells real samples from generated ones."""
 
     def realness(self, samples: Tensor, *condition: Any) -> Tensor:
-        """Return how real samples look ``(N,)``, larger for more real, given what the networks are told of each."""
+        """Return how real samples look ``(N,)``, larger for more real, given the conditions of each."""
 
 
 @runtime_checkable

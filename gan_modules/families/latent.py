@@ -155,7 +155,7 @@ class LatentGAN(GAN, ABC):
         return torch.randn(n, self.latent_dim)
 
     def condition(self, batch: Any) -> tuple[Any, ...]:
-        """Return what the networks are told of a batch: its labels or captions, where the data has some."""
+        """Return what the networks take beside the samples of a batch: labels or captions, where there are some."""
         return (batch[1],) if self.num_classes or self.vocab_size else ()
 
     def generate(self, x: Inputs) -> Any:
@@ -229,7 +229,7 @@ class LatentGAN(GAN, ABC):
         Args:
             n: How many.
             labels: Class indices ``(n,)``, or one for all; 0, 1, 2, … in turn where a conditional model is given none.
-            captions: Tokens ``(n, L)``, where the model is told captions.
+            captions: Tokens ``(n, L)``, where the model takes captions.
             z: Latents ``(n, latent_dim)``; drawn where not given.
             seed: Makes the draw repeatable, and the same on every device.
             truncation: Factor on the latents, or on the styles: below 1 they are drawn to their mean, for less variety.
@@ -265,7 +265,7 @@ class LatentGAN(GAN, ABC):
     def sample_from(
         self, z: Tensor, condition: tuple[Any, ...] = (), *, truncation: float = 1.0, ema: bool = True
     ) -> Tensor:
-        """Return the samples of latents and of what the generator is told beside them, without touching the training.
+        """Return the samples of latents and their conditions, without touching the training.
 
         Args:
             z: Latents ``(N, latent_dim)``.
@@ -297,7 +297,7 @@ class LatentGAN(GAN, ABC):
     def sample_condition(
         self, n: int, labels: Tensor | Sequence[int] | int | None = None, captions: Tensor | None = None
     ) -> tuple[Any, ...]:
-        """Return what the generator is told beside `n` latents, of what `sample` is given.
+        """Return what the generator takes beside `n` latents, from the arguments of `sample`.
 
         Raises:
             GANError: If labels or captions do not fit the model.

@@ -1,6 +1,6 @@
 """Conditional Generative Adversarial Nets: Mirza & Osindero, 2014, arXiv:1411.1784.
 
-The game of arXiv:1406.2661 in which both players are told the class y:
+The game of arXiv:1406.2661 in which both networks take the class y:
 min_G max_D E[log D(x|y)] + E[log(1 - D(G(z|y)))] (Eq. 2). The label enters each perceptron as an embedding beside its
 input.
 

@@ -56,7 +56,7 @@ class Growing(nn.Module):
         """Restore the lod of a state dict."""
         self.lod = min(max(float(state), 0.0), float(self.max_lod))
 
-    def parts(self) -> Iterator[nn.Module]:
+    def compile_targets(self) -> Iterator[nn.Module]:
         """What stays the same while the network grows, for a compiler."""
         yield from self.blocks
 
@@ -66,7 +66,7 @@ class Growing(nn.Module):
 
 
 class StyleGANGenerator(Growing):
-    """Generator whose layers are told their style by AdaIN (1812.04948, Fig. 1b).
+    """Generator whose layers take their style by AdaIN (1812.04948, Fig. 1b).
 
     A perceptron maps latents (N, latent_dim) to styles (N, num_ws, style_dim); a synthesis network, from a learned 4×4
     constant, maps styles to images (N, C, H, W), about in [-1, 1]. It has two layers a size: convolution (the first of
@@ -75,7 +75,7 @@ class StyleGANGenerator(Growing):
     Args:
         image_shape: (C, H, W), square, with H a power of two from 8 to 1024.
         latent_dim: Length of a latent.
-        num_classes: Classes to be told of; 0 for none.
+        num_classes: Classes of the labels; 0 for none.
         style_dim: Length of a style.
         mapping_layers: Layers of the perceptron.
         channel_base: Channels times image size, where that is below `channel_max`.
@@ -153,7 +153,7 @@ class StyleGANDiscriminator(Growing):
 
     Args:
         image_shape: (C, H, W), square, with H a power of two from 8 to 1024.
-        num_classes: Classes to be told of; 0 for none.
+        num_classes: Classes of the labels; 0 for none.
         channel_base: Channels times image size, where that is below `channel_max`.
         channel_max: Most channels of a layer.
 
@@ -202,7 +202,7 @@ class _SynthesisBlock(nn.Module):
         self.adapt1 = _Adapt(out_channels, style_dim, size)
 
     def forward(self, x: Tensor, ws: Tensor, noise: Noise) -> Tensor:
-        x = self.adapt0(x if self.up is None else blur(double(x, self.up), 1, TRIANGLE), ws[:, 0], noise)
+        x = self.adapt0(x if self.up is None else blur(upsample_conv(x, self.up), 1, TRIANGLE), ws[:, 0], noise)
         adapted: Tensor = self.adapt1(self.conv(x), ws[:, 1], noise)
         return adapted
 
@@ -246,16 +246,16 @@ class _DownBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.leaky_relu(self.conv(x), SLOPE)
-        return F.leaky_relu(halve(blur(x, 1, TRIANGLE), self.down), SLOPE)
+        return F.leaky_relu(conv_downsample(blur(x, 1, TRIANGLE), self.down), SLOPE)
 
 
-def double(x: Tensor, conv: EqualizedConv) -> Tensor:
+def upsample_conv(x: Tensor, conv: EqualizedConv) -> Tensor:
     """Nearest-neighbour doubling and a 3×3 convolution, as one transposed 4×4 of less than half the cost."""
     weight = (_pair_sums(conv.weight).flip(2, 3) * conv.weight_gain).to(x.dtype)
     return F.conv_transpose2d(x, weight.transpose(0, 1), stride=2, padding=1)
 
 
-def halve(x: Tensor, conv: EqualizedConv) -> Tensor:
+def conv_downsample(x: Tensor, conv: EqualizedConv) -> Tensor:
     """A 3×3 convolution with bias and the mean over 2×2 pixels, as one strided 4×4 of less than half the cost."""
     assert conv.bias is not None
     weight = (_pair_sums(conv.weight) * (conv.weight_gain / 4)).to(x.dtype)

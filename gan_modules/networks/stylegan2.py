@@ -31,7 +31,7 @@ class StyleGAN2Generator(nn.Module):
     Args:
         image_shape: (C, H, W), square, with H a power of two from 8 to 1024.
         latent_dim: Length of a latent.
-        num_classes: Classes to be told of; 0 for none.
+        num_classes: Classes of the labels; 0 for none.
         style_dim: Length of a style.
         mapping_layers: Layers between the two.
         channel_base: Channels of a block times its size.
@@ -70,7 +70,7 @@ class StyleGAN2Generator(nn.Module):
         self.mapping = Mapping(latent_dim, style_dim, self.num_ws, mapping_layers, num_classes)
         self.synthesis = Synthesis(image_shape[0], style_dim, widths, half_precision_layers, conv_clamp)
 
-    def parts(self) -> Iterator[nn.Module]:
+    def compile_targets(self) -> Iterator[nn.Module]:
         """What a training calls by itself, for a compiler."""
         yield from (self.mapping, self.synthesis)
 
@@ -139,7 +139,7 @@ class StyleGAN2Discriminator(nn.Module):
 
     Args:
         image_shape: (C, H, W), square, with H a power of two from 8 to 1024.
-        num_classes: Classes to be told of; 0 for none.
+        num_classes: Classes of the labels; 0 for none.
         channel_base: Channels of a block times its size.
         channel_max: Most channels of a block.
         residual: Whether blocks have a shortcut; without, this is the discriminator of 1812.04948.

@@ -1,4 +1,4 @@
-"""Augmentation of what a discriminator sees, as strong as its overfitting asks for (arXiv:2006.06676)."""
+"""Adaptive discriminator augmentation (ADA, arXiv:2006.06676)."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from torch import Tensor, nn
 
 
 class AdaptiveAugmentation(nn.Module):
-    """Augments images with a probability p that follows how sure the discriminator is of its reals (Sec. 3.1).
+    """Augments images with a probability p that follows the discriminator's overfitting (Sec. 3.1).
 
-    Where r = E[sign D(real)] is above the target, the discriminator overfits and p grows; else it falls, never below 0.
-    What is remembered are whole numbers in buffers: no precision loses the small steps.
+    Where r = E[sign D(real)] is above the target, the discriminator overfits and p grows; else p falls, never below 0.
+    The state are whole numbers in buffers, so no precision loses the small steps.
 
     Args:
         augment: From images ``(N, C, H, W)`` and p, a scalar tensor, to augmented images.
-        target: The r to be held.
+        target: The r to hold.
         images: Images in which p moves by 1 while r stays on one side.
 
     >>> augment = AdaptiveAugmentation(lambda images, p: images, target=0.6, images=1000)
@@ -49,11 +49,11 @@ class AdaptiveAugmentation(nn.Module):
 
     @torch.no_grad()
     def observe(self, real_logits: Tensor, total: Callable[[Tensor], Tensor] = lambda values: values) -> None:
-        """Take note of the logits of augmented reals.
+        """Count the signs of the logits of augmented reals.
 
         Args:
             real_logits: Logits ``(N, 1)``.
-            total: Of values over all processes.
+            total: From values to their sum over all processes.
         """
         signs = real_logits.float().sign().sum()
         seen, signs = total(torch.stack([torch.full_like(signs, real_logits.numel()), signs])).round().long()

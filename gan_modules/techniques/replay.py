@@ -1,4 +1,4 @@
-"""Fakes of earlier rounds, shown again to a discriminator (arXiv:1612.07828, Sec. 2.3)."""
+"""A pool of earlier fakes, shown to a discriminator again (arXiv:1612.07828, Sec. 2.3)."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from torch import Tensor
 
 
 class ImagePool:
-    """The last images made, of which half of those asked for are exchanged for older ones.
+    """Keeps fakes and exchanges half of the new ones for older ones.
 
     Args:
-        size: Images to keep; 0 keeps none and gives back what it gets.
+        size: Images to keep; 0 keeps none, and `exchange` returns what it gets.
     """
 
     def __init__(self, size: int) -> None:
@@ -22,10 +22,10 @@ class ImagePool:
         self._random = torch.Generator().manual_seed(int(torch.randint(2**62, (), device="cpu")))
 
     def exchange(self, images: Tensor) -> Tensor:
-        """Images ``(N, C, H, W)`` for the discriminator to see instead of these, which carry no graph.
+        """Return images ``(N, C, H, W)`` that the discriminator sees in the place of these, which carry no graph.
 
-        Until the pool is full, an image is kept and given back. Then it is given back, or, with probability ½, put in
-        the place of an older one, which is given instead.
+        Until the pool is full, an image is kept and returned. Then it is returned, or, with probability ½, replaces an
+        older one, which is returned in its place.
         """
         given = []
         for image in torch.split(images, 1):
@@ -40,12 +40,12 @@ class ImagePool:
         return torch.cat(given)
 
     def state_dict(self) -> dict[str, Any]:
-        """The images ``(n, C, H, W)`` and the state of the random choices."""
+        """Return the images ``(n, C, H, W)`` and the state of the random choices."""
         # on the CPU: restored images lie there, and another process's device is not ours
         images = torch.cat([image.cpu() for image in self._images]) if self._images else torch.empty(0)
         return {"images": images, "random": self._random.get_state()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Hold what another pool held, and choose as it would have."""
+        """Restore the images and the random choices of another pool."""
         self._images = [image.clone() for image in torch.split(state["images"], 1)] if len(state["images"]) else []
         self._random.set_state(state["random"].cpu())

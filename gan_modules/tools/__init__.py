@@ -11,7 +11,7 @@
 from gan_modules.tools.drawing import draw, seed_latents
 from gan_modules.tools.interpolation import interpolate
 from gan_modules.tools.mixing import mix
-from gan_modules.tools.movies import save_movie
 from gan_modules.tools.projection import Projection, project
+from gan_modules.visuals.movies import save_movie
 
 __all__ = ["Projection", "draw", "interpolate", "mix", "project", "save_movie", "seed_latents"]

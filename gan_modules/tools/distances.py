@@ -12,7 +12,6 @@ from torch.nn import functional as F
 from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
 
 from gan_modules.errors import GANError
-from gan_modules.families.latent import LatentGAN
 from gan_modules.metrics.weights import read_weights
 
 Distance = Callable[[Tensor, Tensor], Tensor]  # of images (N, C, H, W) and (N, C, H, W) in [-1, 1]: (N,)
@@ -57,13 +56,13 @@ class PixelsAndFeatures:
     The features are the discriminator's last maps of each size, every place's of unit length, as in LPIPS.
 
     Args:
-        model: Whose discriminator.
-        label: The class that the images are judged as, by default 0, where the model is conditional.
+        discriminator: The discriminator.
+        condition: What it takes beside an image, a row each: ``(labels,)`` with labels ``(1,)`` in a conditional game.
     """
 
-    def __init__(self, model: LatentGAN, label: int | None = None) -> None:
-        self.discriminator = model.discriminator
-        self.condition = model.condition(1, label)
+    def __init__(self, discriminator: nn.Module, condition: tuple[Tensor, ...] = ()) -> None:
+        self.discriminator = discriminator
+        self.condition = condition
 
     def __call__(self, images: Tensor, others: Tensor) -> Tensor:
         """Distances ``(N,)``."""
@@ -82,17 +81,17 @@ class PixelsAndFeatures:
 
         hooks = [module.register_forward_hook(keep) for module in self.discriminator.modules()]
         try:
-            self.discriminator(images, *(part.expand(len(images)) for part in self.condition))
+            self.discriminator(images, *(part.expand(len(images), *part.shape[1:]) for part in self.condition))
         finally:
             for hook in hooks:
                 hook.remove()
         return [F.normalize(features.float(), dim=1) for features in maps.values()]
 
 
-def best_distance(model: LatentGAN, label: int | None = None) -> Distance:
-    """LPIPS where its weights are to be had, else `PixelsAndFeatures`, with a warning."""
+def best_distance(discriminator: nn.Module, condition: tuple[Tensor, ...] = ()) -> Distance:
+    """Return LPIPS where its weights can be had, else `PixelsAndFeatures`, with a warning."""
     try:
         return LPIPS()
     except GANError as error:
         warnings.warn(f"{error} Images are compared by pixels and the discriminator's features instead.", stacklevel=2)
-        return PixelsAndFeatures(model, label)
+        return PixelsAndFeatures(discriminator, condition)

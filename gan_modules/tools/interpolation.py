@@ -10,18 +10,16 @@ from torch import Tensor
 from tqdm import tqdm
 
 from gan_modules.errors import GANError
-from gan_modules.families.latent import LatentGAN
-from gan_modules.families.style import StyleBasedGAN
+from gan_modules.families.capabilities import HasStyles, Samples, require
 from gan_modules.functional.latents import closed_path, slerp
-from gan_modules.tools.drawing import seed_latents
-from gan_modules.tools.styles import style_based, to_images, to_styles
+from gan_modules.tools.drawing import check_images, seed_latents
 
 Space = Literal["z", "w"]
-Stop = tuple[Tensor, tuple[Tensor, ...]]  # latents (cells, latent_dim) and their condition
+Stop = tuple[Tensor, tuple[Tensor, ...]]  # latents (cells, …) and their condition
 
 
 def interpolate(
-    model: LatentGAN,
+    model: Samples,
     seeds: Sequence[int],
     *,
     steps: int = 30,
@@ -49,22 +47,21 @@ def interpolate(
     Raises:
         GANError: At once, if the seeds cannot be shared out or the model has no such space, classes or images.
     """
-    if len(model.image_shape) == 1:
-        raise GANError(f"{type(model).__name__} was trained on points, and interpolate moves images: see sample.")
+    check_images(require(model, Samples, "interpolate"), "interpolate")
     if steps < 1 or cells < 1:
         raise GANError(f"steps={steps} and cells={cells} must be at least 1.")
     keys, rest = divmod(len(seeds), cells)
     if rest or keys < 2:
         raise GANError(f"{len(seeds)} seeds cannot move {cells} cells: each needs as many, and at least two.")
     if space is None:
-        space = "w" if isinstance(model, StyleBasedGAN) else "z"
+        space = "w" if isinstance(model, HasStyles) else "z"
     if labels is None and model.num_classes:
         labels = [cell % model.num_classes for cell in range(cells) for _ in range(keys)]
-    z = seed_latents(model, seeds).view(cells, keys, -1)
-    condition = [part.view(cells, keys) for part in model.condition(len(seeds), labels)]
+    parts = seed_latents(model, seeds), *model.sample_condition(len(seeds), labels)
+    z, *condition = (part.unflatten(0, (cells, keys)) for part in parts)
     stops = [(z[:, key], tuple(part[:, key] for part in condition)) for key in range(keys)]
     if space == "w":
-        frames = _in_w(style_based(model, "A way in w"), stops, steps, truncation, ema)
+        frames = _in_w(require(model, HasStyles, "space='w'"), stops, steps, truncation, ema)
     else:
         if any((part != part[:, :1]).any() for part in condition):
             raise GANError("A way in z stays in one class: give all seeds of a cell the same, or move in w.")
@@ -72,12 +69,11 @@ def interpolate(
     return iter(tqdm(frames, total=keys * steps, unit="frame"))
 
 
-def _in_w(model: StyleBasedGAN, stops: Sequence[Stop], steps: int, truncation: float, ema: bool) -> Iterator[Tensor]:
-    keys = [to_styles(model, z, condition, truncation, ema) for z, condition in stops]
-    return (to_images(model, ws, ema) for ws in closed_path(keys, steps, torch.lerp))
+def _in_w(model: HasStyles, stops: Sequence[Stop], steps: int, truncation: float, ema: bool) -> Iterator[Tensor]:
+    keys = [model.to_styles(z, condition, truncation=truncation, ema=ema) for z, condition in stops]
+    return (model.from_styles(styles, ema=ema) for styles in closed_path(keys, steps, torch.lerp))
 
 
-def _in_z(model: LatentGAN, stops: Sequence[Stop], steps: int, truncation: float, ema: bool) -> Iterator[Tensor]:
+def _in_z(model: Samples, stops: Sequence[Stop], steps: int, truncation: float, ema: bool) -> Iterator[Tensor]:
     path = closed_path([z for z, _ in stops], steps, slerp)
-    labels = next(iter(stops[0][1]), None)
-    return (model.sample(len(z), z=z, labels=labels, truncation=truncation, ema=ema) for z in path)
+    return (model.sample_from(z, stops[0][1], truncation=truncation, ema=ema) for z in path)

@@ -11,10 +11,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from gan_modules.errors import GANError
-from gan_modules.families.latent import LatentGAN
-from gan_modules.tools.drawing import seed_condition, seed_latents
-from gan_modules.tools.sheets import sheet
-from gan_modules.tools.styles import style_based, to_images, to_styles
+from gan_modules.families.capabilities import HasStyles, Samples, require
+from gan_modules.tools.drawing import check_images, seed_condition, seed_latents
+from gan_modules.visuals.sheets import sheet
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ class Mixture:
 
 
 def mix(
-    model: LatentGAN,
+    model: Samples,
     rows: Sequence[int],
     columns: Sequence[int],
     *,
@@ -69,11 +68,12 @@ def mix(
         ema: Whether to use the averaged generator, where there is one.
 
     Raises:
-        GANError: If the generator is not style-based, has no such layers, or there are no seeds.
+        GANError: If the model has no styles, makes no images, has no such layers, or there are no seeds.
     """
-    model = style_based(model, "mix")
+    model = require(model, HasStyles, "mix")
+    check_images(model, "mix")
     targets, sources = (
-        to_styles(model, seed_latents(model, seeds), condition, truncation, ema)
+        model.to_styles(seed_latents(model, seeds), condition, truncation=truncation, ema=ema)
         for seeds, condition in [(seeds, seed_condition(model, seeds, labels)) for seeds in (rows, columns)]
     )
     layers = list(styles)
@@ -85,8 +85,8 @@ def mix(
     for target in tqdm(targets, unit="row"):
         mixed = target.repeat(len(sources), 1, 1)
         mixed[:, layers] = sources[:, layers]
-        images.append(to_images(model, mixed, ema))
-    own = [to_images(model, ws, ema) for ws in (targets, sources)]
+        images.append(model.from_styles(mixed, ema=ema))
+    own = [model.from_styles(part, ema=ema) for part in (targets, sources)]
     return Mixture(list(rows), list(columns), layers, own[0], own[1], torch.stack(images))
 
 

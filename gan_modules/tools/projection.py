@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from PIL import Image
@@ -15,11 +16,12 @@ from tqdm import tqdm
 
 from gan_modules.engine.seeds import check_seed
 from gan_modules.errors import GANError
-from gan_modules.families.latent import LatentGAN
+from gan_modules.families.capabilities import HasStyles, Samples, require
+from gan_modules.families.latent import evaluating
 from gan_modules.tools.distances import Distance, best_distance
-from gan_modules.tools.sheets import sheet
-from gan_modules.tools.styles import at_rest, style_based, to_images, to_styles
+from gan_modules.tools.drawing import check_images
 from gan_modules.visuals.pictures import as_image, to_uint8
+from gan_modules.visuals.sheets import sheet
 
 DRAWN = 10_000  # latents that the mean and spread of w are measured on
 LEARNING_RATE, RAMP_UP, RAMP_DOWN = 0.1, 0.05, 0.25  # the ramps as shares of the steps
@@ -61,7 +63,7 @@ class Projection:
 
 
 def project(
-    model: LatentGAN,
+    model: Samples,
     image: Tensor,
     *,
     steps: int = 1000,
@@ -81,27 +83,29 @@ def project(
         steps: Steps of Adam.
         w_plus: Whether each layer may have styles of its own: nearer to the image, further from the model's own.
         label: The image's class, by default 0, where the model is conditional.
-        distance: What to minimise; by default LPIPS where its weights are to be had, else pixels and features.
+        distance: What to minimise; by default LPIPS where its weights can be had, else pixels and features.
         seed: Makes the walk repeatable.
         ema: Whether to use the averaged generator, where there is one.
 
     Raises:
-        GANError: If the generator is not style-based, or the image, label or seed does not fit.
+        GANError: If the model has no styles or makes no images, or the image, label or seed does not fit.
     """
-    model = style_based(model, "project")
-    if tuple(image.shape) != tuple(model.image_shape):
-        raise GANError(f"The image is {tuple(image.shape)}, but the model makes {tuple(model.image_shape)}: resize it.")
+    model = require(model, HasStyles, "project")
+    check_images(model, "project")
+    if tuple(image.shape) != model.sample_shape:
+        raise GANError(f"The image is {tuple(image.shape)}, but the model makes {model.sample_shape}: resize it.")
     if steps < 1:
         raise GANError(f"steps={steps} must be at least 1.")
-    condition = model.condition(1, label)
-    distance = distance or best_distance(model, label)
-    generator = torch.Generator().manual_seed(check_seed(seed))
-    z = torch.randn(DRAWN, model.latent_dim, generator=generator)
-    ws = to_styles(model, z, tuple(part.expand(DRAWN) for part in condition), ema=ema)
+    condition = model.sample_condition(1, label)
+    distance = distance or best_distance(cast(Any, model).discriminator, condition)
+    source = torch.Generator().manual_seed(check_seed(seed))
+    many = tuple(part.expand(DRAWN, *part.shape[1:]) for part in condition)
+    ws = model.to_styles(model.draw_latents(DRAWN, seed), many, ema=ema)
     num_ws, drawn = ws.shape[1], ws[:, 0]
     mean = drawn.mean(dim=0)
     spread = (drawn - mean).square().sum(dim=1).mean().sqrt()
-    target = image[None].to(model.device)
+    target = image[None].to(ws)
+    generator = cast(Any, model).averaged("generator", ema)
     w = mean.repeat(1, num_ws if w_plus else 1, 1).requires_grad_()
     optimizer = torch.optim.Adam([w])
     shown = {round(index * steps / SHOWN) for index in range(SHOWN)}
@@ -109,11 +113,11 @@ def project(
     found, nearest = w.detach(), math.inf
     for step in tqdm(range(steps), unit="step"):
         if step in shown:
-            way.append((step, to_images(model, w.detach().expand(-1, num_ws, -1), ema)[0].cpu()))
+            way.append((step, model.from_styles(w.detach().expand(-1, num_ws, -1), ema=ema)[0].cpu()))
         optimizer.param_groups[0]["lr"] = LEARNING_RATE * _ramps(step / steps)
-        tried = w + torch.randn(w.shape, generator=generator).to(w) * spread * _noise(step / steps)
-        with at_rest(model, ema) as network:
-            made = network.synthesis(tried.expand(-1, num_ws, -1), noise="const").float()
+        tried = w + torch.randn(w.shape, generator=source).to(w) * spread * _noise(step / steps)
+        with evaluating(generator):  # unlike `from_styles`, with gradients
+            made = generator.synthesis(tried.expand(-1, num_ws, -1), noise="const").float()
         loss = distance(made, target).sum()
         distances.append(loss.item())
         if distances[-1] < nearest:
@@ -121,7 +125,7 @@ def project(
         (w.grad,) = torch.autograd.grad(loss, w)  # of w alone: the model's own gradients stay as they are
         optimizer.step()
     ws = found.expand(-1, num_ws, -1)
-    made = to_images(model, ws, ema)[0].cpu()
+    made = model.from_styles(ws, ema=ema)[0].cpu()
     return Projection(image.cpu(), ws[0].cpu(), made, torch.tensor(distances), [*way, (steps, made)])
 
 

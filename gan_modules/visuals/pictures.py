@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -20,24 +21,29 @@ GREY, BLUE = (0.55, 0.55, 0.55), (0.0, 0.25, 0.85)
 
 
 def as_image(picture: Tensor) -> Image.Image:
-    """A picture uint8 ``(C, H, W)`` of one, three (RGB) or four (RGBA) channels as Pillow's."""
+    """Return Pillow's image of a picture uint8 ``(C, H, W)``: grey or RGB, with alpha where C is 2 or 4."""
     pixels = picture.permute(1, 2, 0).cpu().numpy()
     return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
 
 
+def as_tensor(image: Image.Image) -> Tensor:
+    """Return Pillow's RGB image as a picture uint8 ``(3, H, W)``."""
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+
+
 def visible(images: Tensor) -> Tensor:
-    """Images ``(N, C, H, W)`` in [-1, 1] as uint8 grey or RGB: of other channels the first three, or the first."""
+    """Return images ``(N, C, H, W)`` in [-1, 1] as uint8 grey or RGB, by the first channel or the first three."""
     return to_uint8(images)[:, : 3 if images.shape[1] >= 3 else 1]
 
 
 def enlarge(images: Tensor, cell: int = CELL) -> Tensor:
-    """Images ``(N, C, H, W)``, each pixel repeated as often as it takes to be at least `cell` pixels high and wide."""
+    """Repeat each pixel of images ``(N, C, H, W)`` until they are at least `cell` pixels high and wide."""
     factor = math.ceil(cell / min(images.shape[-2:]))
     return images.repeat_interleave(factor, dim=-2).repeat_interleave(factor, dim=-1)
 
 
 def image_grid(images: Tensor, nrow: int | None = None, cell: int = CELL) -> Tensor:
-    """Images ``(N, C, H, W)`` in [-1, 1] side by side, tiny ones enlarged, as an RGB picture.
+    """Draw images ``(N, C, H, W)`` in [-1, 1] side by side, tiny ones enlarged, as an RGB picture.
 
     Args:
         images: Images; see `visible`.
@@ -50,7 +56,7 @@ def image_grid(images: Tensor, nrow: int | None = None, cell: int = CELL) -> Ten
 
 
 def scatter(points: Tensor, reals: Tensor) -> Tensor:
-    """Points ``(N, 2)`` in blue over reals ``(M, 2)`` in grey, on a white square framed by the reals."""
+    """Draw points ``(N, 2)`` in blue over reals ``(M, 2)`` in grey, on a white square framed by the reals."""
     points, reals = points.float().cpu(), reals.float().cpu()
     extent = 1.25 * reals.abs().max()
     canvas = torch.ones(3, CANVAS, CANVAS)
@@ -61,7 +67,7 @@ def scatter(points: Tensor, reals: Tensor) -> Tensor:
 
 
 def _density(points: Tensor) -> Tensor:
-    """How many dots cover each pixel of a canvas over [-1, 1]², x to the right and y upwards."""
+    """Count the dots that cover each pixel of a canvas over [-1, 1]², x to the right and y upwards."""
     points = points[points.abs().amax(dim=1) < 1]
     column, row = ((points * torch.tensor([1.0, -1.0]) + 1) / 2 * CANVAS).long().unbind(dim=1)
     counts = torch.zeros(CANVAS, CANVAS).index_put_((row, column), torch.ones(len(points)), accumulate=True)

@@ -59,5 +59,5 @@ def test_two_processes_score_and_draw_as_one(tmp_path):
         verbose=False,
     )
     assert result == {"val/fd_digits": pytest.approx(scores[0], rel=1e-5)}
-    pictures = [f"round_{n:08d}.png" for n in (0, 3, 4)]  # two rounds an epoch
+    pictures = [f"step_{n:08d}.png" for n in (0, 3, 4)]  # two rounds an epoch
     assert sorted(path.name for path in (tmp_path / "samples").iterdir()) == pictures

@@ -35,8 +35,8 @@ def test_what_is_logged_is_what_score_finds(tmp_path):
     found = score(model, DigitsDataModule().val_dataloader(), NAMES, "digits", n=300, seed=7)
     assert list(result) == [f"val/{name}" for name in LOGGED]
     for one, kept in zip(found, scores.scores, strict=True):
-        assert result[f"val/{one.metric}"] == pytest.approx(one.value, rel=1e-6)
-        assert compare(one, kept) == pytest.approx(0, abs=1e-9)
+        assert result[f"val/{one.metric}"] == pytest.approx(one.value, rel=1e-5)
+        assert compare(one, kept) == pytest.approx(0, abs=1e-5 * abs(one.value))
         assert (kept.reals, kept.split, kept.fakes, kept.seed) == ("DigitsDataModule", "val", "VanillaGAN", 7)
     (result,) = run.test(model, DigitsDataModule(), verbose=False)
     assert list(result) == [f"test/{name}" for name in LOGGED]
@@ -65,7 +65,7 @@ def test_a_fit_leaves_records_of_best_and_last(tmp_path, caplog):
     assert f"fd_digits: {expected}" in caplog.text
     assert "coverage_digits: best" in caplog.text
     (rescored,) = score(GAN.load_from_checkpoint(saver.best_model_path), digits(), features="digits")
-    assert compare(rescored, top) == pytest.approx(0, abs=1e-6)
+    assert compare(rescored, top) == pytest.approx(0, abs=1e-5 * top.value)
 
 
 def digits():

@@ -84,10 +84,10 @@ def test_the_grid_shows_input_output_return_identity_and_truth(tmp_path):
     a, b = images(5, 3, 32, 32), images(5, 3, 32, 32)
     run(model, TranslationGrid(3, paired=True), loader(a, b, 2), tmp_path)
     assert sorted(path.name for path in (tmp_path / "samples").iterdir()) == [
-        "AtoB_round_00000000.png",
-        "BtoA_round_00000000.png",
+        "AtoB_step_00000000.png",
+        "BtoA_step_00000000.png",
     ]
-    rows = cells(tmp_path / "samples" / "AtoB_round_00000000.png", 5, 32, 32)
+    rows = cells(tmp_path / "samples" / "AtoB_step_00000000.png", 5, 32, 32)
     assert len(rows) == 3
     there, back = (model.generators[direction].eval() for direction in ("AtoB", "BtoA"))
     with torch.no_grad():
@@ -101,11 +101,11 @@ def test_the_grid_shows_input_output_return_identity_and_truth(tmp_path):
 def test_the_grid_of_unlike_sides_without_truth(tmp_path):
     model = CycleGAN((1, 32, 32), (3, 16, 16), generator="resnet_0", identity_weight=0, **TINY)
     run(model, TranslationGrid(8), loader(images(3, 1, 32, 32), images(3, 3, 16, 16)), tmp_path)
-    there = Image.open(tmp_path / "samples" / "AtoB_round_00000000.png")
+    there = Image.open(tmp_path / "samples" / "AtoB_step_00000000.png")
     assert (there.mode, there.size) == ("RGB", (3 * 34 + 2, 3 * 34 + 2))  # input, output, back
     model = Pix2Pix((1, 32, 32), (3, 32, 32), **TINY)
     run(model, TranslationGrid(8, paired=True), loader(images(3, 1, 32, 32), images(3, 3, 32, 32)), tmp_path / "p")
-    assert Image.open(tmp_path / "p/samples/AtoB_round_00000000.png").size == (3 * 34 + 2, 3 * 34 + 2)
+    assert Image.open(tmp_path / "p/samples/AtoB_step_00000000.png").size == (3 * 34 + 2, 3 * 34 + 2)
 
 
 def test_the_grid_reaches_the_loggers_and_leaves_the_training_alone(tmp_path):
@@ -123,7 +123,7 @@ def test_the_grid_reaches_the_loggers_and_leaves_the_training_alone(tmp_path):
         weights.append(torch.cat([p.flatten() for p in model.parameters()]))
     assert torch.equal(*weights)
     files = sorted(path.name for path in (tmp_path / "tb" / "samples").iterdir())
-    assert files == [f"AtoB_round_{round:08d}.png" for round in (0, 2, 4)]  # before, and after each epoch
+    assert files == [f"AtoB_step_{round:08d}.png" for round in (0, 2, 4)]  # before, and after each epoch
     events = EventAccumulator(str(tmp_path / "tb")).Reload()
     assert [image.step for image in events.Images("AtoB")] == [0, 2, 4]
     assert {"val/l1_AtoB", "val/psnr_AtoB", "val/ssim_AtoB"} <= set(trainer.callback_metrics)
@@ -225,7 +225,7 @@ def test_what_cannot_be_scored_is_refused(tmp_path, monkeypatch):
         ):
             run(sampler, callback, loader(a, b), tmp_path)
     for callback in (SampleGrid(), FID(Features())):
-        with pytest.raises(GANError, match="needs a model that makes images from noise, and CycleGAN has no sample"):
+        with pytest.raises(GANError, match=r"needs a model that makes (images|samples) from noise, and CycleGAN "):
             run(translator, callback, loader(a, b), tmp_path)
     with pytest.raises(GANError, match="needs at least two images of each side"):
         run(translator, TranslationFID(Features()), loader(a[:1], b[:1]), tmp_path)

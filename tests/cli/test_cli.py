@@ -53,7 +53,7 @@ def test_config_trains_resumes_and_samples(name, run, complaint, tmp_path):
     saved = torch.load(last_checkpoint(folder / "version_0"), weights_only=True)
     assert saved["global_step"] == 2
     pictures = [path.name for path in sorted((folder / "version_0" / "samples").iterdir())]
-    assert pictures == ["round_00000000.png", "round_00000002.png"]
+    assert pictures == ["step_00000000.png", "step_00000002.png"]
 
     run(*options, "--trainer.max_steps=4", "--ckpt_path", last_checkpoint(folder / "version_0"))
     path = last_checkpoint(folder / "version_1")

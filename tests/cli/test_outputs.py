@@ -33,9 +33,12 @@ def place(tmp_path):
         (["sample", "--out=notes.txt/deep/folder"], NO_FOLDER),
         (["sample", "--out=notes.txt/grid.png"], NO_FOLDER),
         (["sample", "--out=taken.png"], "'taken.png' is a folder: pass a file's name as --out."),
-        (
-            ["sample", "--out=grid.jpg"],
-            "'grid.jpg' is no name for a grid: let it end in .png, or name a folder for single images.",
+        *(
+            (
+                ["sample", f"--out={name}"],
+                f"'{name}' is no name for a picture: let it end in .png, or in .npy, or name a folder for a file each.",
+            )
+            for name in ("grid.jpg", "sound.wav", "clip.gif")
         ),
         (["interpolate", "--out=notes.txt/movie.gif"], NO_FOLDER),
         (["interpolate", "--out=taken.gif"], "'taken.gif' is a folder: pass a file's name as --out."),

@@ -122,7 +122,9 @@ def test_checkpoints_of_two_runs_by_three_seeds(home, tmp_path):
     for s in (0, 1, 2):
         chosen = train[torch.randperm(len(train), generator=torch.Generator().manual_seed(s))[:200]]
         expected = score(chosen, real, ["fid"], "digits")[0].value
-        assert next(r.value for r in floor if r.seed == s and r.metric == "fd_digits") == pytest.approx(expected)
+        assert next(r.value for r in floor if r.seed == s and r.metric == "fd_digits") == pytest.approx(
+            expected, rel=1e-5
+        )
         assert expected < min(means)
 
 
@@ -152,7 +154,7 @@ def test_folder_and_archive_hold_the_same_images(home, tmp_path):
         status, _, err = gan_modules(*common, tmp_path / f"{i}.jsonl", *reals, cwd=home)
         assert status == 0, err
         found = read(tmp_path / f"{i}.jsonl")
-        assert [one.value for one in found] == pytest.approx([one.value for one in expected], rel=1e-9)
+        assert [one.value for one in found] == pytest.approx([one.value for one in expected], rel=1e-5)
         assert {one.reals_digest for one in found} == {expected[0].reals_digest}
         assert (found[0].n_real, found[0].n_fake, found[0].seed, found[0].weights) == (359, 250, None, None)
     status, _, err = gan_modules(*common, tmp_path / "n.jsonl", "--n", 100, "--real", "real", "--seeds=[3]", cwd=home)
@@ -162,7 +164,7 @@ def test_folder_and_archive_hold_the_same_images(home, tmp_path):
     (one, *_) = read(tmp_path / "n.jsonl")
     subset = fakes[[int(chosen[i]) for i in picked]]
     by_hand = score(subset, DigitsDataModule().splits[1].tensors[0], ["fid"], "digits")[0]
-    assert (one.n_fake, one.seed, one.value) == (100, 3, pytest.approx(by_hand.value, rel=1e-9))
+    assert (one.n_fake, one.seed, one.value) == (100, 3, pytest.approx(by_hand.value, rel=1e-5))
 
 
 def test_the_second_run_computes_no_real(home, tmp_path):
@@ -330,7 +332,7 @@ def test_shards_are_scored_as_what_they_were_written_from(home, tmp_path, worker
     for ours, theirs in ((of_shards, expected), (other_shards, floor)):
         assert (ours.n_real, ours.split) == (theirs.n_real, theirs.split)
         assert ours.reals_digest == theirs.reals_digest
-        assert ours.value == pytest.approx(theirs.value, rel=1e-6)
+        assert ours.value == pytest.approx(theirs.value, rel=1e-5)
 
 
 def test_modes_of_points(tmp_path):

@@ -15,6 +15,7 @@ from gan_modules.cli import main
 from gan_modules.interop import load_nvidia
 from gan_modules.tools import draw, interpolate, mix
 
+NO_STYLES = "{0} needs a model with styles, such as StyleGAN, and DCGAN is none: leave {0} out."
 LAST = 2**64 - 1  # seed that torch takes
 TRAINED = {
     "DCGAN": ["--model.base_channels=2", "--model.latent_dim=4"],
@@ -97,6 +98,24 @@ def test_sample_from_nvidias_file(run, tmp_path):
     pixels = np.stack([np.asarray(Image.open(file)) for file in sorted((tmp_path / "folder").iterdir())])
     expected = np.clip((draw(model, [1, 2]).permute(0, 2, 3, 1).double().numpy() + 1) * 127.5, 0, 255)
     assert np.abs(pixels - expected).max() < 0.51
+
+
+def test_sample_points(checkpoint, run, tmp_path):
+    path = checkpoint("VanillaGAN")
+    expected = GAN.load_from_checkpoint(path).sample(70, seed=3).numpy()
+    assert "70 samples: points.npy" in run("sample", "--ckpt_path", path, "--n=70", "--seed=3", "--out=points.npy")
+    assert (np.load(tmp_path / "points.npy") == expected).all()
+    run("sample", "--ckpt_path", path, "--n=70", "--seed=3", "--out=folder")
+    assert [file.name for file in (tmp_path / "folder").iterdir()] == ["samples.npy"]
+    assert (np.load(tmp_path / "folder" / "samples.npy") == expected).all()
+    run("sample", "--ckpt_path", path, "--n=70", "--seed=3", "--out=scatter.png")
+    picture = np.asarray(Image.open(tmp_path / "scatter.png")).astype(int)
+    row, column = np.nonzero(picture.max(2) - picture.min(2) > 30)
+    extent = 1.25 * np.abs(expected).max()
+    assert len(row)
+    # a dot is five pixels wide
+    assert abs((column.max() - 2 + 0.5) / 256 - 1 - expected[:, 0].max() / extent) < 1 / 200
+    assert abs(1 - (row.min() + 2 + 0.5) / 256 - expected[:, 1].max() / extent) < 1 / 200
 
 
 def test_interpolate_makes_a_gif(checkpoint, run, tmp_path):
@@ -188,9 +207,19 @@ def test_project_says_that_it_resizes(checkpoint, run, monkeypatch, capsys, tmp_
         ("StyleGAN2", ["mix", "--rows=-2"], "--rows '-2' is out of range"),
         ("StyleGAN2", ["mix", f"--columns={2**64}"], f"--columns '{2**64}' is out of range"),
         ("StyleGAN2", ["project", "--image=black.png", f"--seed={2**64}"], f"seed={2**64} must be from 0 to {LAST}."),
+        ("DCGAN", ["sample", "--fps=0"], "fps=0 must be from 1 to 100: it is the pictures a second."),
+        (
+            "DCGAN",
+            ["sample", "--sample_rate=0"],
+            "sample_rate=0 must be at least 1",
+        ),
         ("DCGAN", ["sample", "--class_idx=1"], "DCGAN was trained without classes: leave labels out."),
         ("CGAN", ["sample", "--seeds=0-1", "--class_idx=10"], "labels must be 2 class indices from 0 to 9."),
-        ("VanillaGAN", ["interpolate"], "VanillaGAN was trained on points, and interpolate moves images: see sample."),
+        (
+            "VanillaGAN",
+            ["interpolate"],
+            "interpolate works on images, and VanillaGAN makes samples of kind 'point': see sample.",
+        ),
         (
             "DCGAN",
             ["interpolate", "--out=movie.avi"],
@@ -202,14 +231,22 @@ def test_project_says_that_it_resizes(checkpoint, run, monkeypatch, capsys, tmp_
             ["interpolate", "--seeds=0-4", "--cells=2"],
             "5 seeds cannot move 2 cells: each needs as many, and at least two.",
         ),
-        ("DCGAN", ["interpolate", "--space=w"], "A way in w works on the styles of a StyleGAN, and DCGAN has none."),
-        ("DCGAN", ["mix"], "mix works on the styles of a StyleGAN, and DCGAN has none."),
+        (
+            "DCGAN",
+            ["interpolate", "--space=w"],
+            NO_STYLES.format("space='w'"),
+        ),
+        ("DCGAN", ["mix"], NO_STYLES.format("mix")),
         ("StyleGAN2", ["mix", "--styles=4-9"], "There are no styles 4-9 in this StyleGAN2: it has 0-5."),
         ("StyleGAN2", ["mix", "--out=sheet.xyz"], "'sheet.xyz' is no name for a sheet: let it end in .png."),
         ("StyleGAN2", ["project", "--image=nowhere.png"], "There is no image 'nowhere.png': check the path."),
         ("StyleGAN2", ["project"], "the following arguments are required: image"),
         ("StyleGAN2", ["project", "--image=notes.txt"], "Cannot read the image notes.txt ("),
-        ("DCGAN", ["project", "--image=black.png"], "project works on the styles of a StyleGAN, and DCGAN has none."),
+        (
+            "DCGAN",
+            ["project", "--image=black.png"],
+            NO_STYLES.format("project"),
+        ),
         ("StyleGAN2", ["project", "--image=black.png", "--steps=0"], "steps=0 must be at least 1."),
         ("StyleGAN2", ["interpolat"], "There is no command 'interpolat', did you mean 'interpolate'?"),
     ],
@@ -224,6 +261,6 @@ def test_mistakes(name, words, sentence, checkpoint, complaint, tmp_path):
 
 
 def test_mp4_is_refused_before_any_work(complaint, monkeypatch):
-    monkeypatch.setattr("gan_modules.tools.movies.find_spec", lambda name: None)
+    monkeypatch.setattr("gan_modules.visuals.movies.find_spec", lambda name: None)
     sentence = complaint("interpolate", "--ckpt_path=not_even_there.ckpt", "--out=movie.mp4")
     assert sentence == "Writing MP4 needs PyAV: pip install 'gan-modules[video]', or let the name end in .gif."

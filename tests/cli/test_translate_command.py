@@ -12,7 +12,7 @@ import torch
 from lightning.pytorch import Trainer
 from PIL import Image
 
-from gan_modules import CGAN, GAN
+from gan_modules import CGAN, GAN, Pix2Pix
 from gan_modules.cli import main
 from gan_modules.visuals.pictures import to_uint8
 
@@ -73,7 +73,7 @@ def test_the_data_supplies_both_shapes(trained):
     folder, checkpoint = trained
     model = GAN.load_from_checkpoint(checkpoint)
     assert (model.image_shape, model.target_shape) == ((1, 16, 24), (3, 32, 16))
-    assert list(folder.rglob("samples/BtoA_round_00000000.png"))
+    assert list(folder.rglob("samples/BtoA_step_00000000.png"))
     config = next(folder.rglob("config.yaml"))
     again = gan_modules("fit", "--config", config, "--trainer.max_steps", 1, cwd=folder)
     assert again.status == 0, again.stderr
@@ -102,10 +102,37 @@ def test_translate_keeps_names_and_sizes(trained, tmp_path, direction):
     assert "3/3" in done.stderr
     written = {str(p.relative_to(tmp_path / "out")): Image.open(p).size for p in (tmp_path / "out").rglob("*.*")}
     assert written == files
+    assert done.stdout.endswith(f"3 translations: {tmp_path / 'out'}/\n")
     pixels = np.asarray(Image.open(tmp_path / "in/a.png")).reshape(height, width, channels).copy()
     expected = model.translate(torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 127.5 - 1, direction)
     ours = np.asarray(Image.open(tmp_path / "out/a.png")).reshape(height, width, -1).astype(int)
     assert abs(ours - to_uint8(expected)[0].permute(1, 2, 0).int().numpy()).max() <= 1
+
+
+class Larger(Pix2Pix):
+    """Answers three times as high and twice as wide."""
+
+    def translate(self, images, *how, **more):
+        return super().translate(images, *how, **more).repeat_interleave(3, -2).repeat_interleave(2, -1)
+
+
+def test_a_model_that_changes_sizes_keeps_its_own(tmp_path):
+    model = Larger((3, 32, 32), base_channels=2, discriminator_channels=2, patch_layers=1)
+    trainer = Trainer(accelerator="cpu", max_steps=0, logger=False, enable_progress_bar=False)
+    trainer.strategy.connect(model)
+    trainer.save_checkpoint(tmp_path / "larger.ckpt")
+    (tmp_path / "in").mkdir()
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "in" / "a.png")
+    Image.fromarray(pixels[:20, :9]).save(tmp_path / "in" / "b.png")
+    words = ("translate", "--ckpt_path", "larger.ckpt", "--input", "in", "--output", "out", "--batch_size", 1)
+    done = gan_modules(*words, cwd=tmp_path)
+    assert done.status == 0, done.stderr
+    assert "2 translations: out/, each 2 times as wide and 3 times as high as its image\n" in done.stdout
+    expected = model.translate(torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 127.5 - 1)
+    with Image.open(tmp_path / "out" / "a.png") as file:
+        assert np.abs(np.asarray(file) - (expected[0].permute(1, 2, 0).numpy() + 1) * 127.5).max() < 0.51
+    assert Image.open(tmp_path / "out" / "b.png").size == (2 * 9, 3 * 20)
 
 
 def test_translate_says_what_is_wrong(trained, tmp_path):
@@ -120,7 +147,7 @@ def test_translate_says_what_is_wrong(trained, tmp_path):
         ((folder / "data", folder / "data" / "out", checkpoint), "lie in one another"),
         (
             (folder / "data", "out", tmp_path / "latent.ckpt"),
-            "holds a CGAN, which does not translate",
+            "translate needs a model that translates images, and CGAN is none",
         ),
         ((folder / "data", "out", "missing.ckpt"), "There is no checkpoint at 'missing.ckpt'"),
     ]:

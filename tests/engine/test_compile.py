@@ -187,7 +187,7 @@ def test_without_a_compiler_a_sentence_says_so(monkeypatch):
 
 def test_a_way_to_compile_that_there_is_not():
     cls, arguments = GAMES["vanilla"]
-    with pytest.raises(GANError, match=r"compile='fast' is no way to compile: pass True, or 'reduce-overhead'\."):
+    with pytest.raises(GANError, match=r"compile='fast' is no mode of compilation: pass True, or 'reduce-overhead'\."):
         fit(made(cls, **arguments, compile="fast"), batches(cls, arguments, 1))
 
 

@@ -152,7 +152,7 @@ def test_clipping_is_torchs_own_for_each_player(play, noise_batches):
             parameter.grad = gradient
         norm = torch.nn.utils.clip_grad_norm_(parameters, 0.05)
         assert norm > 0.06
-        torch.testing.assert_close(clipped, [parameter.grad for parameter in parameters], rtol=1e-6, atol=0)
+        torch.testing.assert_close(clipped, [parameter.grad for parameter in parameters], rtol=1e-5, atol=0)
 
 
 class Broken(WGANGP):

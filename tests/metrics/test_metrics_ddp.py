@@ -89,5 +89,5 @@ def test_any_split_over_processes_gives_the_scores_of_one(tmp_path):
     alone, *others = (json.loads((tmp_path / f"{processes}_{rank}.json").read_text()) for rank, processes in ranks)
     assert len(alone) == 2 * 9 + 2
     assert alone[:9] == [pytest.approx(scores, rel=1e-9) for scores in alone[9:18]]  # reals kept
-    for other in others:
-        assert other == [pytest.approx(scores, rel=1e-9) for scores in alone]
+    for other in others:  # features are float32, computed and added in other batches
+        assert other == [pytest.approx(scores, rel=1e-5) for scores in alone]

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from gan_modules.networks import StyleGANDiscriminator, StyleGANGenerator
 from gan_modules.networks.equalized import EqualizedConv, minibatch_stddev
-from gan_modules.networks.stylegan import _Adapt, double, halve
+from gan_modules.networks.stylegan import _Adapt, conv_downsample, upsample_conv
 
 
 @pytest.fixture(autouse=True)
@@ -73,11 +73,11 @@ def test_resampling_convolutions_are_those_they_merge():
     x = torch.randn(2, 3, 8, 8, dtype=torch.float64)
     up = EqualizedConv(3, 5, 3, bias=False).double()
     expected = F.conv2d(x.repeat_interleave(2, 2).repeat_interleave(2, 3), up.weight * up.weight_gain, padding=1)
-    torch.testing.assert_close(double(x, up), expected)
+    torch.testing.assert_close(upsample_conv(x, up), expected)
     down = EqualizedConv(3, 5, 3).double()
     torch.nn.init.normal_(down.bias)
     full = F.conv2d(x, down.weight * down.weight_gain, down.bias * down.bias_gain, padding=1)
-    torch.testing.assert_close(halve(x, down), full.unflatten(2, (4, 2)).unflatten(4, (4, 2)).mean((3, 5)))
+    torch.testing.assert_close(conv_downsample(x, down), full.unflatten(2, (4, 2)).unflatten(4, (4, 2)).mean((3, 5)))
 
 
 def test_style_sets_mean_and_deviation_of_each_map():

@@ -71,7 +71,7 @@ def test_any_channels_and_sizes(name, size, norm):
 def test_instance_norm_translates_each_image_alone_and_learns_no_scale():
     network = ResNetTranslator(3, 3, 1, 4)
     x = torch.randn(3, 3, 16, 16)
-    torch.testing.assert_close(network(x)[1:], network(x[1:]), rtol=0, atol=1e-6)
+    torch.testing.assert_close(network(x)[1:], network(x[1:]), rtol=0, atol=1e-5)
     assert len(network.state_dict()) == 2 * (3 + 2 + 3)  # weights and biases of convolutions alone
 
 

@@ -201,7 +201,7 @@ def test_control_c_saves_and_says_how_to_go_on(tmp_path):
     checkpoint = read_checkpoint(path)
     rounds, turns = checkpoint["global_step"], checkpoint["gan_modules"]["turns_taken"]
     assert checkpoint["gan_modules"]["images_seen"] == 64 * (2 * rounds + turns)
-    assert f"Stopped after {rounds} rounds" in said
+    assert f"Stopped after {rounds} steps" in said
     model = WGANGP(image_shape=(1, 8, 8), base_channels=4, latent_dim=4, n_critic=2)
     fitted = trainer(tmp_path, max_steps=rounds + 2)
     fitted.fit(model, DigitsDataModule(image_size=8, batch_size=64), ckpt_path=path)

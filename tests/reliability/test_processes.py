@@ -144,3 +144,72 @@ def test_a_dead_process_ends_the_other_within_a_minute(tmp_path):
     print(f"ended {time.monotonic() - begun:.1f} s after the other")
     assert process.returncode != 0
     assert "Another process of this run has ended" in said
+
+
+SURVIVOR = """
+import json, os, sys, time
+import torch
+from lightning.pytorch import Callback, Trainer
+from datamodules import ToyDataModule
+from gan_modules import WGANGP, GANError
+from gan_modules.engine import distributed
+
+how, folder = sys.argv[1:]
+torch.set_num_threads(1)
+distributed.GRACE = 1.0 if how == "hangs" else distributed.GRACE
+
+
+class Dies(Callback):
+    def on_train_batch_end(self, trainer, model, *_):
+        if trainer.global_rank == 1:
+            os._exit(1)
+        if how == "hangs":
+            time.sleep(200)
+        strategy, one = trainer.strategy, torch.ones(1)
+        found = {}
+        for name, message in {
+            "barrier": strategy.barrier,
+            "broadcast": lambda: strategy.broadcast("a path"),
+            "reduce": lambda: strategy.reduce(one),
+            "all_gather": lambda: strategy.all_gather(one),
+            "reduce_boolean_decision": lambda: strategy.reduce_boolean_decision(True),
+            "save_checkpoint": lambda: trainer.save_checkpoint(folder + "/lost.ckpt", weights_only=True),
+            "logged": lambda: model.all_gather(one),
+        }.items():
+            try:
+                message()
+            except GANError as error:
+                found[name] = str(error)
+            except Exception as error:
+                found[name] = f"unexplained: {error}"
+            else:
+                found[name] = "no error"
+        time.sleep(7)  # longer than Lightning lets the others live
+        json.dump(found, open(folder + "/found.json", "w"))
+        os._exit(0)
+
+
+Trainer(
+    accelerator="cpu", devices=2, max_steps=3, logger=False, enable_checkpointing=False, enable_progress_bar=False,
+    enable_model_summary=False, default_root_dir=folder, callbacks=[Dies()],
+).fit(WGANGP(image_shape=(2,), latent_dim=2, hidden_dim=4, n_critic=1), ToyDataModule(num_samples=400, batch_size=16))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["talks", "hangs"])
+def test_a_lost_process_is_explained_wherever_it_is_noticed(how, tmp_path):
+    """By each message of Lightning's; and by a process that Lightning kills since it sends none."""
+    script = tmp_path / "survivor.py"
+    script.write_text(SURVIVOR)
+    command = [sys.executable, str(script), how, str(tmp_path)]
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=200)
+    if how == "hangs":
+        assert done.returncode == -signal.SIGKILL
+        assert "Another process of this run has ended" in done.stderr
+        return
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert len(found) == 7
+    for message, sentence in found.items():
+        assert sentence.startswith("Another process of this run has ended"), (message, sentence)

@@ -206,7 +206,7 @@ def test_the_second_run_computes_no_real(tmp_path):
         (second,) = score(images(50), real.split(17), features=DigitFeatures(), cache=tmp_path, batch_size=9)
         (third,) = score(images(50), real.split(100), features=network, cache=tmp_path)
         assert seen[0] == 1438 + 50 + 50
-        assert first.value == third.value == pytest.approx(second.value, rel=1e-9)
+        assert first.value == third.value == pytest.approx(second.value, rel=1e-5)
         assert first.reals_digest == second.reals_digest
 
 

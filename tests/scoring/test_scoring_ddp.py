@@ -58,8 +58,9 @@ def test_two_processes_score_as_one(tmp_path):
         assert first == second
         assert len(alone) == 12
         for one, two in zip(alone, first, strict=True):
-            assert two.pop("value") == pytest.approx(one["value"], rel=1e-9), one["metric"]
-            assert two.pop("std") == (one["std"] if one["std"] is None else pytest.approx(one["std"], rel=1e-6))
+            # features are float32, and their last bits depend on the batch that an image falls into
+            assert two.pop("value") == pytest.approx(one["value"], rel=1e-5), one["metric"]
+            assert two.pop("std") == (one["std"] if one["std"] is None else pytest.approx(one["std"], rel=1e-4))
             values.append(one.pop("value"))
             del one["std"]
             assert two == one

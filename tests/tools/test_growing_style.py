@@ -34,12 +34,12 @@ def test_movies_and_mixtures_are_of_samples(growing):
 def test_the_way_back_from_image_to_styles(growing):
     """Finite differences of one image in channels_last, where torch's own instance norm is wrong on the CPU."""
     network = growing.generator_ema.double().eval()
-    ws = network.mapping(growing.latents(1, 0).double()).detach().requires_grad_()
+    ws = network.mapping(growing.draw_latents(1, 0).double()).detach().requires_grad_()
     assert torch.autograd.gradcheck(lambda ws: network.synthesis(ws, noise="const"), (ws,), fast_mode=True)
 
 
 def test_projection(growing):
     target = growing.sample(1, seed=3)[0]
-    found = project(growing, target, steps=120, distance=PixelsAndFeatures(growing))
+    found = project(growing, target, steps=120, distance=PixelsAndFeatures(growing.discriminator))
     errors = [float((image - target).square().mean()) for image in (found.way[0][1], found.image)]
     assert errors[1] < errors[0] / 10

@@ -35,7 +35,7 @@ def test_in_w_the_way_is_a_line(style):
     frames = list(interpolate(style, [3, 4, 5], steps=4, truncation=0.7))
     network = style.generator_ema.eval()
     with torch.no_grad():
-        b, c = (network.mapping(style.latents(1, seed), truncation=0.7) for seed in (4, 5))
+        b, c = (network.mapping(style.draw_latents(1, seed), truncation=0.7) for seed in (4, 5))
         expected = network.synthesis(0.25 * b + 0.75 * c, noise="const").clamp(-1, 1)
     torch.testing.assert_close(frames[4 + 3], expected)
     for key, seed in enumerate((3, 4, 5)):
@@ -77,7 +77,7 @@ def test_frames_are_made_as_they_are_asked_for_and_leave_the_model_alone(style):
         ([1, 2, 3], {"cells": 2}, "3 seeds cannot move 2 cells: each needs as many, and at least two"),
         ([1, 2], {"cells": 2}, "2 seeds cannot move 2 cells"),
         ([1, 2], {"steps": 0}, "steps=0 and cells=1 must be at least 1"),
-        ([1, 2], {"space": "w"}, "A way in w works on the styles of a StyleGAN, and DCGAN has none"),
+        ([1, 2], {"space": "w"}, "space='w' needs a model with styles, such as StyleGAN, and DCGAN is none"),
         ([1, 2], {"labels": 1}, "DCGAN was trained without classes"),
     ],
 )
@@ -92,5 +92,5 @@ def test_a_way_in_z_stays_in_a_class(cgan):
 
 
 def test_points_do_not_move():
-    with pytest.raises(GANError, match="VanillaGAN was trained on points"):
-        interpolate(VanillaGAN((2,), hidden_dim=4), [1, 2])
+    with pytest.raises(GANError, match="interpolate works on images, and VanillaGAN makes samples of kind 'point'"):
+        interpolate(VanillaGAN(point_shape=(2,), hidden_dim=4), [1, 2])

@@ -16,9 +16,9 @@ def test_the_named_layers_are_the_columns(style, styles):
     with torch.no_grad():
         for row, below in enumerate((3, 4)):
             for column, above in enumerate((5, 6, 7)):
-                ws = network.mapping(style.latents(1, below), truncation=0.8)
+                ws = network.mapping(style.draw_latents(1, below), truncation=0.8)
                 for layer in styles:
-                    ws[0, layer] = network.mapping(style.latents(1, above), truncation=0.8)[0, layer]
+                    ws[0, layer] = network.mapping(style.draw_latents(1, above), truncation=0.8)[0, layer]
                 torch.testing.assert_close(
                     mixture.images[row, column], network.synthesis(ws, noise="const").clamp(-1, 1)[0]
                 )
@@ -68,7 +68,7 @@ def test_layers_that_are_not_there(style, styles, said):
 
 
 def test_models_without_styles(dcgan):
-    with pytest.raises(GANError, match="mix works on the styles of a StyleGAN, and DCGAN has none"):
+    with pytest.raises(GANError, match="mix needs a model with styles, such as StyleGAN, and DCGAN is none"):
         mix(dcgan, [1], [2])
 
 

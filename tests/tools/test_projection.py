@@ -1,6 +1,5 @@
 """An image that the generator has made is found again, and how far apart two images are."""
 
-from types import SimpleNamespace
 from urllib.error import URLError
 
 import numpy as np
@@ -21,9 +20,9 @@ def in_pixels(images, others):
 
 @pytest.mark.parametrize("distance", ["pixels", "features"])
 def test_a_generated_image_is_found_again(style, distance):
-    truth = style.generator_ema.mapping(style.latents(1, 3))[0]
+    truth = style.generator_ema.mapping(style.draw_latents(1, 3))[0]
     target = style.sample(1, seed=3)[0]
-    distance = in_pixels if distance == "pixels" else PixelsAndFeatures(style)
+    distance = in_pixels if distance == "pixels" else PixelsAndFeatures(style.discriminator)
     found = project(style, target, steps=250, distance=distance)
     mean = style.generator_ema.mapping(torch.randn(5000, 8, generator=torch.Generator().manual_seed(1))).mean(0)
     assert (found.ws - truth).norm() < (mean - truth).norm() / 10
@@ -47,7 +46,7 @@ def test_more_is_reached_in_w_plus(style):
 
 def test_the_class_is_minded(classy_style):
     target = classy_style.sample(1, seed=3, labels=2)[0]
-    distance = PixelsAndFeatures(classy_style, 2)
+    distance = PixelsAndFeatures(classy_style.discriminator, (torch.tensor([2]),))
     found = project(classy_style, target, steps=60, label=2, distance=distance)
     with torch.no_grad():
         labels = torch.full((5000,), 2)
@@ -63,12 +62,14 @@ def test_the_search_repeats_itself_and_leaves_the_model_alone(style):
     target = style.sample(1, seed=1)[0]
     torch.manual_seed(8)
     random = torch.get_rng_state()
-    first, second = (project(style, target, steps=5, distance=PixelsAndFeatures(style), ema=False) for _ in range(2))
+    first, second = (
+        project(style, target, steps=5, distance=PixelsAndFeatures(style.discriminator), ema=False) for _ in range(2)
+    )
     assert torch.equal(first.ws, second.ws)
     assert torch.equal(torch.get_rng_state(), random)
     assert style.generator.training
     assert all(parameter.grad is None for parameter in style.parameters())
-    other = project(style, target, steps=5, distance=PixelsAndFeatures(style), ema=False, seed=1)
+    other = project(style, target, steps=5, distance=PixelsAndFeatures(style.discriminator), ema=False, seed=1)
     assert not torch.equal(other.ws, first.ws)
 
 
@@ -96,7 +97,7 @@ def test_what_cannot_be_projected(style, dcgan):
         project(style, torch.zeros(1, 8, 8))
     with pytest.raises(GANError, match="steps=0 must be at least 1"):
         project(style, torch.zeros(1, 16, 16), steps=0)
-    with pytest.raises(GANError, match="project works on the styles of a StyleGAN, and DCGAN has none"):
+    with pytest.raises(GANError, match="project needs a model with styles, such as StyleGAN, and DCGAN is none"):
         project(dcgan, torch.zeros(1, 16, 16))
     with pytest.raises(GANError, match="StyleGAN2 was trained without classes"):
         project(style, torch.zeros(1, 16, 16), label=1)
@@ -108,9 +109,7 @@ def test_features_are_the_last_map_of_each_size():
     judge = nn.Sequential(first, nn.LeakyReLU(0.2), second, nn.Flatten(), nn.Linear(8, 1))
     images, others = torch.rand(2, 3, 1, 4, 4)
     with torch.no_grad():
-        distances = PixelsAndFeatures(SimpleNamespace(discriminator=judge, condition=lambda n, label: ()))(
-            images, others
-        )
+        distances = PixelsAndFeatures(judge)(images, others)
         expected = []
         for pair in zip(images, others, strict=True):
             wide = [np.where((x := first(image).numpy()) > 0, x, 0.2 * x) for image in pair]
@@ -139,7 +138,7 @@ def test_without_the_weights_of_lpips(style, monkeypatch, tmp_path):
     with pytest.raises(GANError, match=r"put torchvision's vgg16-397923af.pth into .*checkpoints"):
         LPIPS()
     with pytest.warns(UserWarning, match="compared by pixels and the discriminator's features instead"):
-        assert isinstance(best_distance(style), PixelsAndFeatures)
+        assert isinstance(best_distance(style.discriminator), PixelsAndFeatures)
 
 
 def test_with_the_weights_of_lpips(monkeypatch, tmp_path):

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from gan_modules.errors import GANError
 from gan_modules.visuals.pictures import as_image
 
-QUALITY = "18"  # x264's constant rate factor: hardly to be told from the original
+QUALITY = "18"  # x264's constant rate factor, at which a loss is hardly visible
 
 
 def check_movie(path: Path, fps: int) -> None:
@@ -26,6 +26,15 @@ def check_movie(path: Path, fps: int) -> None:
         raise GANError(f"'{path}' is no name for a movie: let it end in .gif or .mp4.")
     if path.suffix.lower() == ".mp4" and find_spec("av") is None:
         raise GANError("Writing MP4 needs PyAV: pip install 'gan-modules[video]', or let the name end in .gif.")
+    check_fps(fps)
+
+
+def check_fps(fps: int) -> None:
+    """Refuse a number of pictures a second that a GIF cannot count.
+
+    Raises:
+        GANError: If it is below 1 or above 100.
+    """
     if not 1 <= fps <= 100:
         raise GANError(f"fps={fps} must be from 1 to 100: it is the pictures a second.")
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from gan_modules.visuals.pictures import as_image, enlarge, visible
 
 GAP = 2  # between images, in pixels
 STRIP = 14  # height of a line of words, in pixels
+LINE = 15  # height of a line that `write` writes, in pixels
+FONT = ImageFont.load_default(12)
 CELL = 96  # the least height and width of an image in a sheet, in pixels
 
 
@@ -40,3 +42,33 @@ def sheet(cells: Sequence[Sequence[Tensor | None]], columns: Sequence[str], rows
             if picture:
                 canvas.paste(picture, (margin + x * (width + GAP), top))
     return canvas
+
+
+def write(canvas: Image.Image, place: tuple[int, int], words: str) -> None:
+    """Write words in black, a line below the other, from their top left corner on."""
+    pen = ImageDraw.Draw(canvas)
+    for index, line in enumerate(words.splitlines()):
+        pen.text((place[0], place[1] + index * LINE), line, fill="black", font=FONT)
+
+
+def shorten(words: str, width: int, lines: int) -> str:
+    """Break words into at most so many lines of at most so many pixels; what is left out is marked by an ellipsis."""
+    broken: list[str] = []
+    left = words.split()
+    while left and len(broken) < lines:
+        line = left.pop(0)
+        while left and FONT.getlength(f"{line} {left[0]}") <= width:
+            line += f" {left.pop(0)}"
+        broken.append(line)
+    if left:
+        broken[-1] += " …"
+    return "\n".join(_cut(line, width) for line in broken)
+
+
+def _cut(line: str, width: int) -> str:
+    if FONT.getlength(line) <= width:
+        return line
+    kept = line.rstrip(" …")
+    while kept and FONT.getlength(f"{kept}…") > width:
+        kept = kept[:-1]
+    return f"{kept}…"

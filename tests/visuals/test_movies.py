@@ -6,7 +6,7 @@ import torch
 from PIL import Image, ImageSequence
 
 from gan_modules import GANError
-from gan_modules.tools import save_movie
+from gan_modules.visuals.movies import save_movie
 
 av = pytest.importorskip("av")
 
@@ -76,7 +76,7 @@ def test_what_cannot_be_written(name, fps, sentence, tmp_path):
 
 
 def test_mp4_without_its_library(tmp_path, monkeypatch):
-    monkeypatch.setattr("gan_modules.tools.movies.find_spec", lambda name: None)
+    monkeypatch.setattr("gan_modules.visuals.movies.find_spec", lambda name: None)
     with pytest.raises(GANError, match=r"pip install 'gan-modules\[video\]', or let the name end in .gif"):
         save_movie(pictures(1), tmp_path / "movie.mp4")
     save_movie(pictures(1), tmp_path / "movie.gif")
