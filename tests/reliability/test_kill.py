@@ -44,11 +44,10 @@ def differences(one, other, path):
         yield path
 
 
-SLOW = pytest.mark.slow
-
-
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("devices", "workers"), [(1, 0), (1, 2), pytest.param(2, 0, marks=SLOW), pytest.param(2, 2, marks=SLOW)]
+    ("devices", "workers"),
+    [(1, 0), (2, 2), pytest.param(1, 2, marks=pytest.mark.full), pytest.param(2, 0, marks=pytest.mark.full)],
 )
 def test_killed_and_continued_equals_never_stopped(devices, workers, tmp_path):
     run_here(command(tmp_path / "whole" / "saved", devices, workers), tmp_path / "whole")
