@@ -33,7 +33,7 @@ from gan_modules.metrics import (
     PrecisionRecall,
     feature_network,
 )
-from gan_modules.scoring.catalogue import is_better_higher
+from gan_modules.scoring.metric_names import is_better_higher
 from gan_modules.visuals.pictures import as_image, image_grid
 
 SHOWN = 10  # images of each kind in the picture

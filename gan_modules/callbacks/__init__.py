@@ -1,6 +1,5 @@
-"""Lightning callbacks that look at a GAN through `sample` or `translate`, the batches and, the doctor, its players."""
+"""Lightning callbacks that sample, draw, score and diagnose a model by its capabilities."""
 
-from gan_modules.callbacks.complaints import Limits
 from gan_modules.callbacks.diagnose import Diagnose
 from gan_modules.callbacks.fid import FID
 from gan_modules.callbacks.pair_scores import PairScores
@@ -8,5 +7,6 @@ from gan_modules.callbacks.sample_grid import SampleGrid
 from gan_modules.callbacks.scores import Scores
 from gan_modules.callbacks.translation_fid import TranslationFID
 from gan_modules.callbacks.translation_grid import TranslationGrid
+from gan_modules.callbacks.warnings import Limits
 
 __all__ = ["FID", "Diagnose", "Limits", "PairScores", "SampleGrid", "Scores", "TranslationFID", "TranslationGrid"]

@@ -1,4 +1,4 @@
-"""The Frechet distance between generated and real images, at every validation."""
+"""The Frechet distance between generated and real samples at every validation."""
 
 from __future__ import annotations
 
@@ -11,24 +11,23 @@ from gan_modules.errors import GANError
 
 
 class FID(Scores):
-    """Frechet Inception Distance (arXiv:1706.08500, eq. 6) of the model's samples to the validation images.
+    """Frechet Inception Distance (arXiv:1706.08500, eq. 6) of the model's samples to the validation data.
 
     Logs ``val/fid`` (``test/fid`` in ``trainer.test``), which ``ModelCheckpoint(monitor="val/fid")`` can watch.
     The protocol is the published one: images rounded to uint8, grey repeated to RGB, TensorFlow's Inception of
-    2015 with its own bilinear resize, float64 statistics. With another feature network the score is called
-    ``val/fd_<feature.name>``, since the two do not compare. All else is as in `Scores`.
+    2015 with its own bilinear resize, float64 statistics. With another feature network, and for other samples than
+    images, the score is called ``val/fd_<feature.name>``, since the two do not compare. All else is as in `Scores`.
 
     Args:
-        feature: Network from uint8 images ``(N, C, H, W)`` to features ``(N, num_features)``, with attributes
-            `num_features` and, for the score's name, `name`; by default Inception.
+        feature: Feature network; see `Scores`.
         weights: File of Inception's weights; by default torch-fidelity's, downloaded once to torch.hub's folder.
-        num_samples: Images to generate, their classes in the reals' proportions; by default as many as reals.
-        batch_size: Images through the generator and the feature network at a time.
+        num_samples: Samples to generate, with the reals' classes or captions; by default as many as reals.
+        batch_size: Samples through the generator and the feature network at a time.
         seed: Seed of the latents, which depend on `batch_size` too.
 
     Raises:
-        GANError: If the arguments do not fit; before training, if the weights cannot be had or the model's
-            samples are nothing that the feature network sees; at validation, if there are fewer than two reals.
+        GANError: If the arguments do not fit; before training, if the weights are missing or damaged, or the feature
+            network does not take the model's samples; at validation, if there are fewer than two reals.
     """
 
     def __init__(
@@ -41,10 +40,4 @@ class FID(Scores):
     ) -> None:
         if feature is not None and weights is not None:
             raise GANError("FID's weights are Inception's: leave them out where a feature network is given.")
-        features = "inception" if feature is None else feature
-        super().__init__(["fid"], features, weights, num_samples, batch_size=batch_size, seed=seed)
-
-    @property
-    def score(self) -> str:
-        """The score's name in logs, after ``val/`` or ``test/``."""
-        return "fid" if isinstance(self.features, str | Path) else f"fd_{self.features.name}"
+        super().__init__(["fid"], feature, weights, num_samples, batch_size=batch_size, seed=seed)

@@ -1,9 +1,9 @@
-"""How far translations are from the truth, where it is known, at every validation."""
+"""The distance of translations from the truth at every validation, for paired data."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -12,25 +12,26 @@ from torchmetrics import MeanAbsoluteError, Metric
 from torchmetrics.image import PeakSignalNoiseRatio, StructuralSimilarityIndexMeasure
 from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
 
-from gan_modules.callbacks.translating import as_translator, ends
+from gan_modules.callbacks.translating import ends
 from gan_modules.errors import GANError
+from gan_modules.families.capabilities import Translates, require
 from gan_modules.families.translation import Direction
-from gan_modules.visuals.pictures import to_uint8
+from gan_modules.functional.pixels import to_uint8
 
 
 class PairScores(Callback):
-    """Mean over the validation pairs of L1, PSNR, SSIM and, where asked for, LPIPS, in each direction.
+    """Mean L1, PSNR, SSIM and optionally LPIPS over the validation pairs, for each direction.
 
-    Logs ``val/l1_AtoB``, ``val/psnr_AtoB`` (dB), ``val/ssim_AtoB`` and ``val/lpips_AtoB``, and so on for each
-    direction (``test/…`` in ``trainer.test``). Images are rounded to 8 bits and compared in [0, 1]; SSIM is
-    torchmetrics', whose Gaussian windows of 11 pixels see the borders reflected.
+    Logs ``val/l1_AtoB``, ``val/psnr_AtoB`` (dB), ``val/ssim_AtoB`` and ``val/lpips_AtoB``, and the
+    same for each direction (``test/…`` in ``trainer.test``). Images are rounded to 8 bits and compared in [0, 1]; SSIM
+    is torchmetrics', with Gaussian windows of 11 pixels and reflected borders.
 
     Args:
-        lpips: Whether to score by AlexNet's features too (arXiv:1801.03924), whose weights torchvision downloads once.
+        lpips: Whether to compute LPIPS by AlexNet's features (arXiv:1801.03924), which torchvision downloads once.
 
     Raises:
-        GANError: Before training, if AlexNet's weights cannot be had or the model does not translate; at validation,
-            if a batch's sides differ in number; that they are pairs, only you can know.
+        GANError: Before training, if AlexNet's weights are missing or the model does not translate; at validation, if
+            the two domains of a batch differ in number. Whether the images are pairs is not checked.
     """
 
     def __init__(self, lpips: bool = False) -> None:
@@ -38,11 +39,11 @@ class PairScores(Callback):
         self._metrics: dict[Direction, dict[str, Metric]]
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Begin with no statistics."""
-        model = as_translator(pl_module, "PairScores")
+        """Build the metrics for each direction."""
+        model = require(pl_module, Translates, "PairScores")
         self._metrics = {
             direction: {name: metric.to(trainer.strategy.root_device) for name, metric in self._scores().items()}
-            for direction in model.directions
+            for direction in cast(tuple[Direction, ...], model.directions)
         }
 
     def _scores(self) -> dict[str, Metric]:
@@ -71,18 +72,18 @@ class PairScores(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Compare a batch."""
+        """Add a batch to the metrics."""
         if trainer.sanity_checking:
             return
         if len(batch[0]) != len(batch[1]):
             raise GANError(
-                f"PairScores needs pairs, and a batch has {len(batch[0])} images on one side and {len(batch[1])} on "
+                f"PairScores needs pairs, and a batch has {len(batch[0])} images of one domain and {len(batch[1])} of "
                 f"the other: choose PairedImagesDataModule, or leave PairScores out."
             )
-        model = as_translator(pl_module, "PairScores")
+        model = require(pl_module, Translates, "PairScores")
         for direction, metrics in self._metrics.items():
             images, truth = ends(batch, direction)
-            output, truth = _seen(model.translate(images, direction)), _seen(truth)
+            output, truth = _quantized(model.translate(images, direction)), _quantized(truth)
             for metric in metrics.values():
                 metric.update(output, truth)
 
@@ -100,6 +101,6 @@ class PairScores(Callback):
     on_test_epoch_end = on_validation_epoch_end
 
 
-def _seen(images: Tensor) -> Tensor:
-    """Images as a file of 8 bits holds them, in [0, 1]; contiguous, since torchmetrics looks at them flat."""
+def _quantized(images: Tensor) -> Tensor:
+    """Return images as 8 bits hold them, in [0, 1]; contiguous, since torchmetrics flattens them."""
     return (to_uint8(images).float() / 255).contiguous()

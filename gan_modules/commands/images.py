@@ -1,4 +1,4 @@
-"""Images that a command is pointed at: those of a folder or zip file, or of a part of a datamodule."""
+"""The samples that a command works on: images of a folder or zip file, or a split of a datamodule."""
 
 from __future__ import annotations
 
@@ -17,19 +17,22 @@ from torch.utils.data import DataLoader
 from datamodules import DataError, GANDataModule
 from datamodules.image_files import FORMATS, SUFFIXES, ImageFiles, list_images, pixels, read_image
 from datamodules.packed import PackedImages
+from gan_modules.families.data_spec import Kind, data_spec, sample_kind
 
 SPLITS = ("train", "val", "test")
 
 
-class ImageSet(Protocol):
-    """Images that can be looked at again and again.
+class SampleSet(Protocol):
+    """Samples that can be read any number of times.
 
     Attributes:
-        name: What they are, in a record.
-        split: Which part of the data; `None` where it has no parts.
-        num_classes: Their classes; 0 where there are no labels.
+        kind: Kind of the samples.
+        name: Their name in a record.
+        split: Their split; `None` where there are none.
+        num_classes: Number of classes; 0 where there are no labels.
     """
 
+    kind: Kind
     name: str
     split: str | None
     num_classes: int
@@ -37,11 +40,11 @@ class ImageSet(Protocol):
     def __len__(self) -> int: ...
 
     def batches(self, size: int, rows: Sequence[int] | None = None) -> Iterator[Sequence[Tensor]]:
-        """The images in order, or those in the given rows: ``(images,)`` or ``(images, labels)``, images uint8."""
+        """Yield ``(samples,)`` or ``(samples, labels)``, of all samples in order or of the given rows; images uint8."""
 
 
 class ImagePlace:
-    """The images of a folder or a zip file, as they are: nothing is resized, and nothing unpacked to the disk.
+    """The images of a folder or a zip file: none is resized, and nothing is unpacked to the disk.
 
     Args:
         place: The folder or zip file.
@@ -50,6 +53,8 @@ class ImagePlace:
     Raises:
         DataError: If there is no such place, or no image in it; from `batches`, if one cannot be read.
     """
+
+    kind: Kind = "image"
 
     def __init__(self, place: str, channels: int | None = None) -> None:
         self.name = place
@@ -65,7 +70,7 @@ class ImagePlace:
             except zipfile.BadZipFile as error:
                 raise DataError(f"'{place}' is a damaged zip file ({error}): pack it again.") from error
         else:
-            raise DataError(f"'{place}' is neither a folder nor a zip file: pass the place of images.")
+            raise DataError(f"'{place}' is neither a folder nor a zip file: pass one with images.")
         if not self._names:
             raise DataError(f"'{place}' holds no image: put some there ({' '.join(SUFFIXES)}).")
         self.channels = channels or self._channels()
@@ -74,7 +79,7 @@ class ImagePlace:
         return len(self._names)
 
     def batches(self, size: int, rows: Sequence[int] | None = None) -> Iterator[Sequence[Tensor]]:
-        """See `ImageSet`; a batch ends early where the next image is of another height or width."""
+        """See `SampleSet`; a batch ends early where the next image is of another height or width."""
         waiting: list[Tensor] = []
         with ExitStack() as stack:
             archive = None if os.path.isdir(self._place) else stack.enter_context(zipfile.ZipFile(self._place))
@@ -113,7 +118,7 @@ def _opened(folder: str, name: str, archive: zipfile.ZipFile | None) -> IO[bytes
 
 
 class DataPart:
-    """One part of a datamodule, each image once and as it is: neither mirrored nor cropped at random.
+    """A split of a datamodule, each sample once, images neither mirrored nor cropped at random.
 
     Args:
         data: The datamodule.
@@ -121,6 +126,7 @@ class DataPart:
     """
 
     def __init__(self, data: GANDataModule, split: str) -> None:
+        self.kind, _ = sample_kind(data_spec(data))
         self.name = type(data).__name__
         self.split: str | None = split
         self.num_classes = data.num_classes
@@ -138,11 +144,11 @@ class DataPart:
         return len(self._dataset)
 
     def batches(self, size: int, rows: Sequence[int] | None = None) -> Iterator[Sequence[Tensor]]:
-        """See `ImageSet`."""
+        """See `SampleSet`."""
         sampler = range(len(self)) if rows is None else rows
-        options: dict[str, Any] = {"num_workers": self._num_workers, "collate_fn": _as_it_is}
+        options: dict[str, Any] = {"num_workers": self._num_workers, "collate_fn": _unchanged}
         yield from DataLoader(self._dataset, size, sampler=sampler, **options)
 
 
-def _as_it_is(batch: Any) -> Any:
+def _unchanged(batch: Any) -> Any:
     return batch

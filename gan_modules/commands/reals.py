@@ -1,4 +1,4 @@
-"""The real images of a command: a folder's, a datamodule's, or those that a run was trained on."""
+"""The real samples of a command: a folder's, a datamodule's, or those that a run was trained on."""
 
 from __future__ import annotations
 
@@ -9,46 +9,54 @@ import yaml
 
 import datamodules
 from datamodules import GANDataModule
-from gan_modules.commands.images import DataPart, ImagePlace, ImageSet
+from gan_modules.commands.images import DataPart, ImagePlace, SampleSet
 from gan_modules.errors import GANError
+from gan_modules.families.data_spec import Kind, data_spec, sample_kind
 
 OTHERWISE = "pass --data, or a folder as --real"
 
 
-def real_images(
-    real: str | None, data: GANDataModule | None, split: str, floor: bool, run: Path | None, channels: int | None
-) -> tuple[ImageSet, ImageSet | None]:
-    """The real images, and the datamodule's other ones where they are wanted.
+def real_samples(
+    real: str | None, data: GANDataModule | None, split: str, floor: bool, kind: Kind, channels: int | None
+) -> tuple[SampleSet, SampleSet | None]:
+    """Return the real samples and, if they are wanted, the datamodule's other ones.
 
     Args:
-        real: Folder or zip file.
-        data: In place of it.
-        split: Which of the datamodule's images.
-        floor: Whether its other images are wanted.
-        run: In place of both, the folder of a run.
-        channels: Those of a folder's images.
+        real: Folder or zip file of images; or else
+        data: A datamodule.
+        split: The datamodule's split.
+        floor: Whether samples of another split are wanted.
+        kind: Kind of the samples that they are compared with.
+        channels: Channels of a folder's images.
 
     Raises:
-        GANError: If there are none, or none of one kind.
+        GANError: If there are none, or none of that kind.
     """
     if real is not None:
         if data is not None or floor:
-            raise GANError("--real is a folder without other parts: leave out --data, and --floor.")
+            raise GANError("--real is a folder without splits: leave out --data, and --floor.")
         return ImagePlace(real, channels), None
-    data = data or noted_data(run)
-    if "target_shape" in data.spec or "image_shape" not in data.spec:
-        raise GANError(f"{type(data).__name__} holds no images of one kind: choose other --data, or pass --real.")
+    if data is None:
+        raise GANError(f"There are no real samples to compare with: {OTHERWISE}.")
+    spec = data_spec(data)
+    if "target_shape" in spec:
+        raise GANError(f"{type(data).__name__} holds images of two domains: choose other --data, or pass --real.")
+    if (found := sample_kind(spec)[0]) != kind:
+        raise GANError(
+            f"{type(data).__name__} holds samples of kind {found}, and those to score are of kind {kind}: choose other "
+            f"--data."
+        )
     return DataPart(data, split), DataPart(data, "val" if split == "train" else "train") if floor else None
 
 
 def noted_data(run: Path | None) -> GANDataModule:
-    """The datamodule that the command line noted in a run's folder; nothing but this library's own is made of a note.
+    """Return the datamodule named in the config.yaml of a run's folder, if it is one of this library's.
 
     Raises:
-        GANError: If there is no such note, or it names something else.
+        GANError: If there is no such file, or it names something else.
     """
     if run is None:
-        raise GANError(f"There are no real images to compare with: {OTHERWISE}.")
+        raise GANError(f"There are no real samples to compare with: {OTHERWISE}.")
     file = run / "config.yaml"
     try:
         noted = yaml.safe_load(file.read_text())["data"]

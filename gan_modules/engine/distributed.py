@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from lightning.pytorch import Trainer
@@ -27,6 +27,7 @@ LOST_RANK = (
 )
 MESSAGES = ("barrier", "broadcast", "reduce", "all_gather")  # the methods by which a strategy of Lightning's talks
 GRACE = 30.0  # seconds for this process to notice by itself that another has died
+T = TypeVar("T")
 
 
 # ---- The death of another process ----------------------------------------------------------------------------------
@@ -92,7 +93,7 @@ def _destroy_group() -> None:
 # ---- The state of each process -------------------------------------------------------------------------------------
 
 
-def gather_objects(own: dict[str, Any]) -> list[dict[str, Any]]:
+def gather_objects(own: T) -> list[T]:
     """Return the object of each process, by rank; all processes must call this together.
 
     Raises:
@@ -100,7 +101,7 @@ def gather_objects(own: dict[str, Any]) -> list[dict[str, Any]]:
     """
     if not torch.distributed.is_initialized():
         return [own]
-    gathered: list[dict[str, Any]] = [{} for _ in range(torch.distributed.get_world_size())]
+    gathered = [own] * torch.distributed.get_world_size()
     with explain_lost_rank():
         torch.distributed.all_gather_object(gathered, own)
     return gathered

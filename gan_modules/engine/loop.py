@@ -60,8 +60,9 @@ class Plays(Protocol):
 class AlternatingLoop:
     """Plays the phases of a module on each batch that Lightning hands it.
 
-    The module forwards three hooks: ``configure_optimizers`` and ``training_step`` (to `step`), and, with `clip_norm`,
-    ``on_before_optimizer_step`` (to `clip`). For an exact resume it puts `state_dict` into its checkpoint.
+    The module forwards these hooks: ``configure_optimizers``, ``training_step`` (to `step`) and, with `clip_norm`,
+    ``on_before_optimizer_step`` (to `clip`). For an exact resume it puts `state_dict` into its checkpoint, hands it to
+    `load_state_dict`, and forwards ``on_train_start`` (to `begin`).
 
     Args:
         module: The module, with ``automatic_optimization = False`` and the methods of `Plays`.
@@ -176,6 +177,9 @@ class AlternatingLoop:
     def step(self, batch: Any) -> None:
         """Play the phases of one batch; the last batch of a step closes it."""
         if not self._begun:
+            if self._to_continue is not None:  # too late: the epoch has begun
+                name = type(self.module).__name__
+                raise GANError(f"To go on from a checkpoint, {name}.on_train_start must call the loop's begin().")
             self.begin()
         trainer = self.module.trainer
         step = trainer.global_step

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from gan_modules.families.latent import SAMPLE_CHUNK, LatentGAN, evaluating
+from gan_modules.functional.compiling import force_eager
 
 
 class EncodingMixin(LatentGAN):
@@ -28,7 +29,7 @@ class EncodingMixin(LatentGAN):
             ema: Whether to use the averaged encoder, where `track_average("encoder")` keeps one.
         """
         network = self.averaged("encoder", ema)
-        with evaluating(network):
+        with evaluating(network), force_eager():
             parts = torch.split(samples.to(self.device), SAMPLE_CHUNK)
             return torch.cat([cast(Tensor, network(part)).float() for part in parts])
 

@@ -167,8 +167,11 @@ class LatentGAN(GAN, ABC):
 
         Objectives and penalties call it, so that both see the same augmentation.
         """
-        samples = samples if self.augment is None else self.augment(samples)
-        return cast(Tensor, self.discriminator(samples, *condition))
+        return cast(Tensor, self.discriminator(self.augmented(samples), *condition))
+
+    def augmented(self, samples: Tensor) -> Tensor:
+        """Return samples as the discriminator sees them in training, for objectives that call parts of it."""
+        return samples if self.augment is None else cast(Tensor, self.augment(samples))
 
     def realness(self, samples: Tensor, *condition: Any) -> Tensor:
         """Return how real samples look ``(N,)``, larger for more real: their mean logits, without augmentation."""
@@ -192,7 +195,8 @@ class LatentGAN(GAN, ABC):
                 f"{tuple(real.shape[1:])}: pass {key}={tuple(real.shape[1:])} to the model."
             )
         if not real.dtype.is_floating_point:
-            raise GANError(f"The batch holds {real.dtype}, not floats: scale the samples to [-1, 1], x / 127.5 - 1.")
+            scale = "x / 32768" if real.dtype == torch.int16 else "x / 127.5 - 1"
+            raise GANError(f"The batch holds {real.dtype}, not floats: scale the samples to [-1, 1], {scale}.")
         if (self.num_classes or self.vocab_size) and len(batch) < 2:
             what = "labels" if self.num_classes else "captions"
             raise GANError(f"{name} needs (samples, {what}) in each batch: choose data with {what}.")
@@ -283,7 +287,11 @@ class LatentGAN(GAN, ABC):
 
     def synthesize(self, generator: nn.Module, z: Tensor, *condition: Any, truncation: float) -> Tensor:
         """Return samples of latents by the given generator, for `sample`."""
-        return cast(Tensor, generator(z * truncation, *condition))
+        return cast(Tensor, generator(self.truncate(z, truncation), *condition))
+
+    def truncate(self, z: Tensor, truncation: float) -> Tensor:
+        """Return latents drawn towards their mean; a game whose latents hold codes leaves these as they are."""
+        return z * truncation
 
     def draw_latents(self, n: int, seed: int | None = None) -> Tensor:
         """Draw latents ``(n, …)`` from `prior` on the CPU: the same seed gives the same ones for every device.

@@ -47,8 +47,8 @@ class TranslationGAN(GAN, ABC):
         self,
         image_shape: Sequence[int],
         target_shape: Sequence[int] | None,
-        epochs_constant: int,
-        epochs_decay: int | None,
+        epochs_constant: int = 0,
+        epochs_decay: int | None = None,
         **options: Unpack[GameOptions],
     ) -> None:
         options.setdefault("ema_half_life", 0.0)
@@ -156,7 +156,7 @@ class TranslationGAN(GAN, ABC):
 
     def _check_images(self, images: Tensor, direction: Direction) -> None:
         channels = (self.image_shape if direction == "AtoB" else self.target_shape)[0]
-        multiple = cast(int, self.translators()[direction].multiple)
+        multiple = cast(int, getattr(self.translators()[direction], "multiple", 1))
         if images.ndim != 4 or images.shape[1] != channels or any(side % multiple for side in images.shape[2:]):
             raise GANError(
                 f"Images for {direction} must have shape (N, {channels}, H, W) with H and W multiples of {multiple}, "

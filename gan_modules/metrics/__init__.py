@@ -1,4 +1,4 @@
-"""What a score is made of: feature networks, and metrics of samples."""
+"""Feature networks, and metrics of samples."""
 
 from gan_modules.functional.modes import Modes, mode_coverage
 from gan_modules.metrics.base import FeatureMetric, FeatureSetMetric
@@ -7,10 +7,11 @@ from gan_modules.metrics.classifier import Classifier, ClassifierFeatures, Digit
 from gan_modules.metrics.distances import FrechetDistance, KernelDistance, MemorizationInformedDistance
 from gan_modules.metrics.features import ClassifyingNetwork, FeatureNetwork, ModuleFeatures
 from gan_modules.metrics.inception import InceptionFeatures
+from gan_modules.metrics.kinds import CoordinateFeatures, FrameFeatures, SpectrogramFeatures
 from gan_modules.metrics.lpips import LPIPSFeatures
 from gan_modules.metrics.modes import ModeCoverage
 from gan_modules.metrics.neighbours import DensityCoverage, DuplicateRate, PrecisionRecall
-from gan_modules.metrics.networks import feature_network
+from gan_modules.metrics.networks import feature_network, features_for
 from gan_modules.metrics.transformers import CLIPFeatures, DINOv2Features
 from gan_modules.metrics.variety import PerceptualDiversity, PerceptualPathLength
 
@@ -19,6 +20,7 @@ __all__ = [
     "Classifier",
     "ClassifierFeatures",
     "ClassifyingNetwork",
+    "CoordinateFeatures",
     "DINOv2Features",
     "DensityCoverage",
     "DigitFeatures",
@@ -26,6 +28,7 @@ __all__ = [
     "FeatureMetric",
     "FeatureNetwork",
     "FeatureSetMetric",
+    "FrameFeatures",
     "FrechetDistance",
     "InceptionFeatures",
     "InceptionScore",
@@ -38,7 +41,9 @@ __all__ = [
     "PerceptualDiversity",
     "PerceptualPathLength",
     "PrecisionRecall",
+    "SpectrogramFeatures",
     "StackedModes",
     "feature_network",
+    "features_for",
     "mode_coverage",
 ]

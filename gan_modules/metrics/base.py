@@ -1,4 +1,4 @@
-"""What every metric shares: features are extracted once, and states add up over processes."""
+"""The base of all metrics: features are extracted once, and states add up over processes."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from gan_modules.metrics.networks import feature_network
 
 
 class FeatureMetric(Metric, ABC):
-    """A score of fake images, and of real ones where it compares, by the features of a network.
+    """A score of fake samples, against real ones where it compares, by the features of a network.
 
-    States are summed or gathered over processes, so that any split of the images gives one process's value.
+    States are summed or gathered over processes, so that any split of the samples gives the value of one process.
 
     Args:
         network: Feature network, or what `feature_network` makes one of.
-        keep_reals: Whether `reset` leaves the statistics of the reals, for reals that never change.
+        keep_reals: Whether `reset` keeps the statistics of the reals, for reals that never change.
 
     Attributes:
-        titles: The scores that `compute` gives: each one's name by Inception, and the beginning of its name by
-            another network, whose scores do not compare.
-        deviation_title: The same of its one score's standard deviation over its own subsets or splits, where it has
-            such, which `compute` gives last.
-        needs_reals: Whether it compares with reals; where it does not, those that it is shown are not looked at.
+        base_names: For each score that `compute` gives, its name by Inception and the prefix of its name by another
+            network, since scores of two networks do not compare.
+        deviation_names: The same two names for the standard deviation over the metric's own subsets or splits, which
+            `compute` gives last; `None` where there is none.
+        needs_reals: Whether the metric compares with reals; otherwise it ignores them.
     """
 
-    titles: ClassVar[tuple[tuple[str, str], ...]]
-    deviation_title: ClassVar[tuple[str, str] | None] = None
+    base_names: ClassVar[tuple[tuple[str, str], ...]]
+    deviation_names: ClassVar[tuple[str, str] | None] = None
     needs_reals: ClassVar[bool] = True
     is_differentiable = False
     full_state_update = False
@@ -47,56 +47,62 @@ class FeatureMetric(Metric, ABC):
     @property
     def names(self) -> tuple[str, ...]:
         """The scores' names: ``fid`` by Inception, ``fd_digits`` by the digits' features."""
-        return tuple(self._name(*title) for title in self.titles)
+        return tuple(self._name(*names) for names in self.base_names)
 
     @property
     def deviation(self) -> str:
-        """The name of the standard deviation, which is no score itself: ``kid_std``, ``kd_std_digits``; or empty."""
-        return self._name(*self.deviation_title) if self.deviation_title else ""
+        """The name of the standard deviation, such as ``kid_std`` or ``kd_std_digits``; empty where there is none."""
+        return self._name(*self.deviation_names) if self.deviation_names else ""
 
     def _name(self, published: str, prefix: str) -> str:
         return published if self.network.name == "inception" else f"{prefix}_{self.network.name}"
 
-    def update(self, images: Tensor, real: bool) -> None:
-        """Take in images ``(N, C, H, W)``, uint8 or float in [-1, 1], or features ``(N, D)`` made of them already."""
+    def update(self, samples: Tensor, real: bool, *, are_features: bool = False) -> None:
+        """Add samples of the network's kind, or features made of them already.
+
+        Args:
+            samples: Images ``(N, C, H, W)``, uint8 or float in [-1, 1], or what else the network takes; or features.
+            real: Whether they are real.
+            are_features: Whether they are features ``(N, D)``.
+        """
         if real and not self.needs_reals:
             return
-        features = images.to(self.device)
-        if images.ndim == 4:
+        samples = samples.to(self.device)
+        if not are_features:
             with torch.inference_mode():
-                features = self.network(features)
-        self.take(features, real)
+                samples = self.network(samples)
+        self.update_state(samples, real)
 
     def update_features(self, features: Tensor, real: bool) -> None:
-        """Take in features ``(N, D)`` of the network: a pipeline extracts them once for several metrics."""
-        self.update(features, real)  # which tells torchmetrics that a value computed before is out of date
+        """Add features ``(N, D)`` of the network, which a pipeline extracts once for several metrics."""
+        self.update(features, real, are_features=True)  # torchmetrics then discards a value computed before
 
     @abstractmethod
-    def take(self, features: Tensor, real: bool) -> None:
+    def update_state(self, features: Tensor, real: bool) -> None:
         """Add features ``(N, D)`` to the states."""
 
     @abstractmethod
-    def values(self) -> tuple[Tensor, ...]:
-        """The scores, in the order of their titles, and the deviation.
+    def compute_values(self) -> tuple[Tensor, ...]:
+        """Return the scores, in the order of `base_names`, and then the deviation.
 
         Raises:
             ValueError: There are too few samples.
         """
 
     def compute(self) -> dict[str, Tensor]:
-        """The scores by name, and the deviation by its own, over all processes.
+        """Return the scores and the deviation by name, over all processes.
 
         Raises:
             GANError: If there are too few samples.
         """
         names = (*self.names, self.deviation) if self.deviation else self.names
         try:
-            return dict(zip(names, self.values(), strict=True))
+            return dict(zip(names, self.compute_values(), strict=True))
         except ValueError as error:
             raise GANError(f"{type(self).__name__} cannot score: {error}") from error
 
     def reset(self) -> None:
-        """Begin anew, but for the reals where they are to be kept."""
+        """Clear the states, except those of reals that are to be kept."""
         states = {name: getattr(self, name) for name in self._defaults if name.startswith("real_") and self.keep_reals}
         kept = {name: list(state) if isinstance(state, list) else state for name, state in states.items()}
         super().reset()
@@ -104,20 +110,20 @@ class FeatureMetric(Metric, ABC):
             setattr(self, name, state)
 
     def sync(self, *args: Any, **kwargs: Any) -> None:
-        """Gather what the processes have; one that has seen nothing gathers as well."""
+        """Gather the states of all processes; one without samples takes part with an empty state."""
         for name, default in self._defaults.items():
             if isinstance(default, list) and not getattr(self, name):
-                setattr(self, name, [self.whole(name)])
+                setattr(self, name, [self.cat_state(name)])
         super().sync(*args, **kwargs)
 
-    def whole(self, name: str) -> Tensor:
-        """A state of features as one tensor ``(N, D)``, though there be none."""
+    def cat_state(self, name: str) -> Tensor:
+        """Return a state of features as one tensor ``(N, D)``; N may be 0."""
         state = getattr(self, name)
         return dim_zero_cat(state) if len(state) else torch.empty(0, self.network.num_features, device=self.device)
 
 
 class FeatureSetMetric(FeatureMetric, ABC):
-    """A metric that needs every sample's features; what it draws at random is the same in every order of the images.
+    """A metric of all samples' features; its random draws do not depend on the order of the samples.
 
     Args:
         network: See `FeatureMetric`.
@@ -132,21 +138,21 @@ class FeatureSetMetric(FeatureMetric, ABC):
         self.add_state("real_features", [], dist_reduce_fx="cat")
         self.add_state("fake_features", [], dist_reduce_fx="cat")
 
-    def take(self, features: Tensor, real: bool) -> None:
+    def update_state(self, features: Tensor, real: bool) -> None:
         """Keep the features ``(N, D)``."""
         (self.real_features if real else self.fake_features).append(features)
 
     @property
     def real(self) -> Tensor:
         """Features of the reals, ``(N, D)``, sorted."""
-        return _in_order(self.whole("real_features"))
+        return _in_order(self.cat_state("real_features"))
 
     @property
     def fake(self) -> Tensor:
         """Features of the fakes, ``(M, D)``, sorted."""
-        return _in_order(self.whole("fake_features"))
+        return _in_order(self.cat_state("fake_features"))
 
 
 def _in_order(features: Tensor) -> Tensor:
-    """Rows in an order that they fix themselves: whatever is drawn then is the same for any number of processes."""
+    """Return rows sorted by their own values, so that draws are the same for any number of processes."""
     return features[features.double().sum(dim=1).argsort(stable=True)]

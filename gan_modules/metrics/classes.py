@@ -1,4 +1,4 @@
-"""Scores by what a classifier sees in the images."""
+"""Scores by a classifier's view of the images."""
 
 from __future__ import annotations
 
@@ -14,16 +14,14 @@ from gan_modules.metrics.features import ClassifyingNetwork
 
 
 def classifying(network: nn.Module) -> ClassifyingNetwork:
-    """The network, if it tells classes apart.
+    """Return the network, known to classify.
 
     Raises:
         GANError: If it does not.
     """
     if not isinstance(network, ClassifyingNetwork):
         name = getattr(network, "name", type(network).__name__)
-        raise GANError(
-            f"The feature network '{name}' tells no classes apart: choose digits, inception or a classifier."
-        )
+        raise GANError(f"The feature network '{name}' does not classify: choose digits, inception or a classifier.")
     return network
 
 
@@ -32,14 +30,14 @@ class InceptionScore(FeatureSetMetric):
 
     Args:
         network: See `FeatureMetric`; one that classifies.
-        splits: Parts, each of which is scored by itself.
+        splits: Number of parts, each scored on its own.
 
     Raises:
-        GANError: If the network tells no classes apart.
+        GANError: If the network does not classify.
     """
 
-    titles = (("is", "is"),)
-    deviation_title = ("is_std", "is_std")
+    base_names = (("is", "is"),)
+    deviation_names = ("is_std", "is_std")
     needs_reals = False
     higher_is_better = True
 
@@ -48,26 +46,26 @@ class InceptionScore(FeatureSetMetric):
         classifying(self.network)
         self.splits = splits
 
-    def values(self) -> tuple[Tensor, ...]:
-        """The mean and the standard deviation."""
+    def compute_values(self) -> tuple[Tensor, ...]:
+        """Return the mean and the standard deviation."""
         return inception_score(classifying(self.network).logits(self.fake), self.splits)
 
 
 class StackedModes(FeatureMetric):
-    """Modes that RGB images reach, each channel of which shows a class: 1000 of Stacked MNIST (arXiv:1611.02163).
+    """Modes reached by RGB images whose channels each show a class: 1000 of Stacked MNIST (arXiv:1611.02163).
 
-    A mode is reached by its first sample. The divergence is KL(samples ‖ data) in nats, the data's modes being
-    counted where reals are given, and equally likely where they are not, as in published figures.
+    A mode is reached by its first sample. The divergence is KL(samples ‖ data) in nats. The data's modes are counted
+    where reals are given; otherwise they are equally likely, as in published figures.
 
     Args:
         network: Classifier of one channel, such as ``digits``.
         keep_reals: See `FeatureMetric`.
 
     Raises:
-        GANError: If the network tells no classes apart.
+        GANError: If the network does not classify.
     """
 
-    titles = (("modes", "modes"), ("mode_kl", "mode_kl"))
+    base_names = (("modes", "modes"), ("mode_kl", "mode_kl"))
     real_counts: Tensor
     fake_counts: Tensor
 
@@ -77,18 +75,23 @@ class StackedModes(FeatureMetric):
         self.add_state("real_counts", torch.zeros(modes, dtype=torch.long), dist_reduce_fx="sum")
         self.add_state("fake_counts", torch.zeros(modes, dtype=torch.long), dist_reduce_fx="sum")
 
-    def update(self, images: Tensor, real: bool) -> None:
-        """Take in images ``(N, 3, H, W)``: uint8, or float in [-1, 1]; or features ``(3 N, D)`` of their channels.
+    def update(self, samples: Tensor, real: bool, *, are_features: bool = False) -> None:
+        """Add images ``(N, 3, H, W)``, uint8 or float in [-1, 1], or features ``(3 N, D)`` of their channels.
 
         Raises:
-            GANError: If images have other than three channels.
+            GANError: If images do not have three channels.
         """
-        if images.ndim == 4 and images.shape[1] != 3:
-            raise GANError(f"Stacked images have three channels, and these have {images.shape[1]}.")
-        super().update(images.flatten(0, 1)[:, None] if images.ndim == 4 else images, real)
+        if not are_features:
+            if samples.shape[1] != 3:
+                raise GANError(
+                    f"Stacked images have three channels, and these have {samples.shape[1]}: leave out the metric "
+                    f"'modes'."
+                )
+            samples = samples.flatten(0, 1)[:, None]
+        super().update(samples, real, are_features=are_features)
 
-    def take(self, features: Tensor, real: bool) -> None:
-        """Count the modes of features ``(3 N, D)``, each three of which are an image's channels."""
+    def update_state(self, features: Tensor, real: bool) -> None:
+        """Count the modes of features ``(3 N, D)``; three in a row are the channels of one image."""
         network = classifying(self.network)
         digits = network.logits(features).argmax(dim=1).view(-1, 3)
         places = network.num_classes ** torch.arange(2, -1, -1, device=digits.device)
@@ -96,8 +99,8 @@ class StackedModes(FeatureMetric):
         counts = (digits * places).sum(dim=1).bincount(minlength=network.num_classes**3)
         setattr(self, name, getattr(self, name) + counts)
 
-    def values(self) -> tuple[Tensor, ...]:
-        """Modes reached, and the divergence."""
+    def compute_values(self) -> tuple[Tensor, ...]:
+        """Return the modes reached and the divergence."""
         if not self.fake_counts.any():
             raise ValueError("there are no samples.")
         return (self.fake_counts > 0).sum(), mode_divergence(self.fake_counts, self.real_counts)

@@ -1,4 +1,4 @@
-"""How far the fakes' distribution is from the reals'."""
+"""Distances between the distributions of fakes and reals."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from gan_modules.metrics.base import FeatureMetric, FeatureSetMetric
 class FrechetDistance(FeatureMetric):
     """Frechet distance between Gaussians fitted to features (arXiv:1706.08500, eq. 6): by Inception, FID.
 
-    By CLIP it is CLIP-FID (arXiv:2203.06026), by DINOv2 FD-DINOv2 (arXiv:2306.04675). Sums are float64; of few
-    images the distance is biased upwards: compare it only with distances of as many.
+    By CLIP it is CLIP-FID (arXiv:2203.06026), by DINOv2 FD-DINOv2 (arXiv:2306.04675). Sums are float64. The
+    distance of few samples is biased upwards: compare it only with distances of equally many.
 
     Args:
         network: See `FeatureMetric`.
@@ -30,7 +30,7 @@ class FrechetDistance(FeatureMetric):
     64.0
     """
 
-    titles = (("fid", "fd"),)
+    base_names = (("fid", "fd"),)
     higher_is_better = False
 
     def __init__(self, network: str | Path | nn.Module = "inception", *, keep_reals: bool = False) -> None:
@@ -41,21 +41,21 @@ class FrechetDistance(FeatureMetric):
             self.add_state(f"{side}_sum", torch.zeros(length, dtype=torch.float64), dist_reduce_fx="sum")
             self.add_state(f"{side}_products", torch.zeros(length, length, dtype=torch.float64), dist_reduce_fx="sum")
 
-    def take(self, features: Tensor, real: bool) -> None:
+    def update_state(self, features: Tensor, real: bool) -> None:
         """Add the features ``(N, D)`` and their products."""
         side, features = "real" if real else "fake", features.double()
         sums = {"count": len(features), "sum": features.sum(dim=0), "products": features.T @ features}
         for name, addend in sums.items():
             setattr(self, f"{side}_{name}", getattr(self, f"{side}_{name}") + addend)
 
-    def values(self) -> tuple[Tensor, ...]:
-        """The distance."""
+    def compute_values(self) -> tuple[Tensor, ...]:
+        """Return the distance."""
         return (frechet_distance(*self._gaussian("real"), *self._gaussian("fake")),)
 
     def _gaussian(self, side: str) -> tuple[Tensor, Tensor]:
         count, total, products = (getattr(self, f"{side}_{name}") for name in ("count", "sum", "products"))
         if count < 2:
-            raise ValueError(f"at least two {side} images are needed, and there are {int(count)}.")
+            raise ValueError(f"at least two {side} samples are needed, and there are {int(count)}.")
         mean = total / count
         return mean, (products - count * mean.outer(mean)) / (count - 1)
 
@@ -65,13 +65,13 @@ class KernelDistance(FeatureSetMetric):
 
     Args:
         network: See `FeatureMetric`.
-        subsets: Subsets over which the mean is taken.
-        subset_size: Images of each; never more than there are.
+        subsets: Number of subsets over which the mean is taken.
+        subset_size: Samples in each subset; at most all of them.
         keep_reals: See `FeatureMetric`.
     """
 
-    titles = (("kid", "kd"),)
-    deviation_title = ("kid_std", "kd_std")
+    base_names = (("kid", "kd"),)
+    deviation_names = ("kid_std", "kd_std")
     higher_is_better = False
 
     def __init__(
@@ -86,23 +86,23 @@ class KernelDistance(FeatureSetMetric):
         self.subsets = subsets
         self.subset_size = subset_size
 
-    def values(self) -> tuple[Tensor, ...]:
-        """The mean and the standard deviation."""
+    def compute_values(self) -> tuple[Tensor, ...]:
+        """Return the mean and the standard deviation."""
         return kernel_distance(self.real, self.fake, self.subsets, self.subset_size)
 
 
 class MemorizationInformedDistance(FeatureSetMetric):
-    """Frechet distance over the memorization distance where that is small (arXiv:2106.03062): by Inception, MiFID.
+    """Frechet distance, divided by the memorization distance if that is small (arXiv:2106.03062): MiFID by Inception.
 
     The memorization distance is the mean over the **fakes** of the cosine distance to the nearest training image.
 
     Args:
         network: See `FeatureMetric`.
-        threshold: Memorization distance from which on nothing counts as memorised, the paper's τ.
+        threshold: Memorization distance from which nothing counts as memorised, the paper's τ.
         keep_reals: See `FeatureMetric`.
     """
 
-    titles = (("mifid", "mifd"),)
+    base_names = (("mifid", "mifd"),)
     higher_is_better = False
 
     def __init__(
@@ -111,8 +111,8 @@ class MemorizationInformedDistance(FeatureSetMetric):
         super().__init__(network, keep_reals=keep_reals)
         self.threshold = threshold
 
-    def values(self) -> tuple[Tensor, ...]:
-        """The distance."""
+    def compute_values(self) -> tuple[Tensor, ...]:
+        """Return the distance."""
         frechet = frechet_distance(*mean_and_covariance(self.real), *mean_and_covariance(self.fake))
         memorization = memorization_distance(self.real, self.fake)
         return (frechet / (memorization + 1e-15) if memorization < self.threshold else frechet,)

@@ -1,4 +1,4 @@
-"""What every feature network shares: it is frozen, named, and says how images reach it."""
+"""The base of all feature networks: frozen, named, with the protocol by which samples reach them."""
 
 from __future__ import annotations
 
@@ -11,35 +11,56 @@ import torch
 from torch import Tensor, nn
 
 from gan_modules.errors import GANError
+from gan_modules.families.data_spec import Kind
 from gan_modules.functional.pixels import to_uint8
 
 
 class FeatureNetwork(nn.Module, ABC):
-    """A frozen network from images to features, in evaluation mode for ever.
+    """A frozen network from samples to features, always in evaluation mode.
 
     Attributes:
         name: Names the scores, as in ``fd_digits``.
-        num_features: Length of an image's features.
-        resizer: How images reach the network's size; part of a score's protocol, since scores differ by it.
+        kind: Kind of samples that the network takes.
+        num_features: Length of a sample's features.
+        resizer: How images reach the network's size; part of a score's protocol, since scores depend on it.
         sha256: Hash of the weights: of their file, where they have one.
     """
 
     name: str
+    kind: Kind = "image"
     num_features: int
     resizer: str
 
-    @abstractmethod
-    def features(self, pixels: Tensor) -> Tensor:
-        """Features ``(N, num_features)`` of float pixels ``(N, C, H, W)`` in [0, 255], differentiable in them."""
+    @property
+    def is_builtin(self) -> bool:
+        """Whether the network's code is this library's, so that the weights' hash alone identifies its features."""
+        return type(self).__module__.startswith("gan_modules.")
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Features ``(N, num_features)`` of images ``(N, C, H, W)``: uint8, or float in [-1, 1], rounded to uint8."""
-        with torch.autocast(images.device.type, enabled=False):
-            return self.features(to_uint8(images).float()).float()
+    @abstractmethod
+    def features(self, samples: Tensor) -> Tensor:
+        """Return features ``(N, num_features)`` of float samples, differentiable in them.
+
+        Args:
+            samples: Images ``(N, C, H, W)`` or videos ``(N, C, T, H, W)`` in [0, 255]; audio ``(N, C, T)`` in [-1, 1];
+                points ``(N, D)``.
+        """
+
+    def quantize(self, samples: Tensor) -> Tensor:
+        """Return samples as files hold them: images and videos rounded to uint8, audio and points in float32."""
+        return to_uint8(samples) if self.kind in ("image", "video") else samples.float()
+
+    def forward(self, samples: Tensor) -> Tensor:
+        """Return features ``(N, num_features)`` of samples, quantized first.
+
+        Args:
+            samples: Of the network's kind; images and videos are uint8, or float in [-1, 1].
+        """
+        with torch.autocast(samples.device.type, enabled=False):
+            return self.features(self.quantize(samples).float()).float()
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of the weights, by name, kind, shape and bytes."""
+        """Hash of the weights by name, dtype, shape and bytes."""
         digest = hashlib.sha256()
         for key, tensor in sorted(self.state_dict().items()):
             digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}".encode())
@@ -47,67 +68,76 @@ class FeatureNetwork(nn.Module, ABC):
         return digest.hexdigest()
 
     def freeze(self) -> None:
-        """Call it at the end of ``__init__``: no gradients reach the weights."""
+        """Stop gradients to the weights; to be called at the end of ``__init__``."""
         self.requires_grad_(False).train(False)
 
     def train(self, mode: bool = True) -> Self:
-        """Stay in evaluation mode: features of an image must not depend on its batch."""
+        """Stay in evaluation mode: the features of a sample must not depend on its batch."""
         return super().train(False)
 
 
 class ClassifyingNetwork(FeatureNetwork, ABC):
-    """A feature network whose features lead on to classes.
+    """A feature network that classifies by its features.
 
     Attributes:
-        num_classes: Classes it tells apart.
+        num_classes: Number of classes.
     """
 
     num_classes: int
 
     @abstractmethod
     def logits(self, features: Tensor) -> Tensor:
-        """Logits ``(N, num_classes)`` of features ``(N, num_features)``: both in one pass over the images."""
+        """Return logits ``(N, num_classes)`` of features ``(N, num_features)``."""
 
     def classify(self, images: Tensor) -> Tensor:
-        """Logits ``(N, num_classes)`` of images ``(N, C, H, W)``: uint8, or float in [-1, 1], rounded to uint8."""
+        """Return logits ``(N, num_classes)`` of images ``(N, C, H, W)``: uint8, or float in [-1, 1], then rounded."""
         return self.logits(self(images))
 
 
 class ModuleFeatures(FeatureNetwork):
-    """Any module from uint8 images ``(N, C, H, W)`` to features ``(N, num_features)``, as a feature network.
+    """Any module from samples to features ``(N, num_features)``, as a feature network.
 
     Args:
-        module: The module, with attributes `num_features` and, at will, `name` and `resizer`.
+        module: Takes samples as files hold them: images ``(N, C, H, W)`` and videos ``(N, C, T, H, W)`` uint8, audio
+            ``(N, C, T)`` and points ``(N, D)`` float. It has an attribute `num_features` and may have `kind`, by
+            default "image", `name` and `resizer`.
 
     Raises:
-        GANError: If it does not say its number of features.
+        GANError: If the module has no `num_features`.
     """
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
         if not isinstance(getattr(module, "num_features", None), int):
-            raise GANError(f"The feature network {type(module).__name__} must say its num_features, an int.")
+            raise GANError(f"The feature network {type(module).__name__} needs an attribute num_features, an int.")
         self.module = module
+        self.kind = getattr(module, "kind", "image")
         self.name = str(getattr(module, "name", type(module).__name__.lower()))
         self.num_features = cast(int, module.num_features)
         self.resizer = str(getattr(module, "resizer", "its own"))
         self.freeze()
 
-    def features(self, pixels: Tensor) -> Tensor:
-        """What the module makes of the pixels, rounded to bytes."""
-        features: Tensor = self.module(pixels.round().to(torch.uint8))
+    @property
+    def is_builtin(self) -> bool:
+        """False, since nothing shows when the module's code has changed."""
+        return False
+
+    def features(self, samples: Tensor) -> Tensor:
+        """Return the module's features of the samples; pixels become bytes first."""
+        pixels = self.kind in ("image", "video")
+        features: Tensor = self.module(samples.round().to(torch.uint8) if pixels else samples)
         return features
 
 
 def as_rgb(pixels: Tensor, name: str) -> Tensor:
-    """Grey images repeated to three channels, RGB as it is.
+    """Return RGB images as they are, and grey ones repeated to three channels.
 
     Raises:
-        GANError: If they have neither one channel nor three.
+        GANError: If the images have neither one channel nor three.
     """
     if pixels.shape[1] not in (1, 3):
         raise GANError(
-            f"The images have {pixels.shape[1]} channels, but the feature network '{name}' sees grey or RGB: give "
-            f"one of your own."
+            f"The images have {pixels.shape[1]} channels, but the feature network '{name}' takes grey or RGB: "
+            f"pass one of your own."
         )
     return pixels.expand(-1, 3, -1, -1)

@@ -1,4 +1,4 @@
-"""The Inception of 2015, from whose features FID, KID and the Inception score are published."""
+"""The Inception of 2015, whose features FID, KID and the Inception score are published with."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class InceptionFeatures(ClassifyingNetwork):
             once to torch.hub's folder.
 
     Raises:
-        GANError: If the weights cannot be had.
+        GANError: If the weights are missing or damaged.
     """
 
     name = "inception"
@@ -76,7 +76,7 @@ def tensorflow_resize(images: Tensor, size: int) -> Tensor:
 
 
 def _folded(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The weights, with each batch norm made one with the convolution before it."""
+    """Return the weights, with each batch norm folded into the convolution before it."""
     folded = {key: state[key] for key in ("fc.weight", "fc.bias")}
     layers = [key.removesuffix(".conv.weight") for key in state if key.endswith(".conv.weight")]
     for layer in layers:

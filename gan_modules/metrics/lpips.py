@@ -34,7 +34,7 @@ class LPIPSFeatures(FeatureNetwork):
         image_size: Height and width to which images are brought: by averaging where both are larger, else bilinear.
 
     Raises:
-        GANError: If the weights cannot be had, or `image_size` is too small for the layers.
+        GANError: If the weights are missing or damaged, or `image_size` is too small for the layers.
     """
 
     name = "lpips"

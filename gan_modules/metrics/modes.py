@@ -11,7 +11,7 @@ from gan_modules.functional.modes import close_to_modes, found_modes
 
 
 class ModeCoverage(Metric):
-    """Modes covered, share of good samples, KL to the even mixture; see `functional.modes.mode_coverage`.
+    """Modes covered, share of samples near one, KL to the even mixture; see `functional.modes.mode_coverage`.
 
     Args:
         centres: Means of the modes, ``(K, D)``.
@@ -40,13 +40,13 @@ class ModeCoverage(Metric):
         self.add_state("samples", torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
 
     def update(self, points: Tensor, real: bool) -> None:
-        """Take in samples ``(N, D)``; reals do not matter."""
+        """Add samples ``(N, D)``; reals are ignored."""
         if not real:
             self.counts = self.counts + close_to_modes(points.to(self.device), self.centres, self.std, self.within)
             self.samples = self.samples + len(points)
 
     def compute(self) -> dict[str, Tensor]:
-        """The three by name, over all processes.
+        """Return the three scores by name, over all processes.
 
         Raises:
             GANError: If there are no samples.

@@ -1,4 +1,4 @@
-"""Where the fakes lie among the reals, and which are copies."""
+"""Metrics by nearest neighbours: where fakes lie among reals, and which are copies."""
 
 from __future__ import annotations
 
@@ -15,56 +15,56 @@ class PrecisionRecall(FeatureSetMetric):
 
     Args:
         network: See `FeatureMetric`; the paper takes a VGG16.
-        k: Neighbour to which a sample's ball reaches, the paper's k.
+        k: Neighbour that bounds a sample's ball, the paper's k.
         keep_reals: See `FeatureMetric`.
     """
 
-    titles = (("precision", "precision"), ("recall", "recall"))
+    base_names = (("precision", "precision"), ("recall", "recall"))
     higher_is_better = True
 
     def __init__(self, network: str | Path | nn.Module = "inception", k: int = 3, *, keep_reals: bool = False) -> None:
         super().__init__(network, keep_reals=keep_reals)
         self.k = k
 
-    def values(self) -> tuple[Tensor, ...]:
-        """Precision and recall."""
+    def compute_values(self) -> tuple[Tensor, ...]:
+        """Return precision and recall."""
         return precision_recall(self.real, self.fake, self.k)
 
 
 class DensityCoverage(FeatureSetMetric):
-    """Density and coverage (arXiv:2002.09797), which outliers disturb less than precision and recall.
+    """Density and coverage (arXiv:2002.09797), more robust to outliers than precision and recall.
 
     Args:
         network: See `FeatureMetric`.
-        k: Neighbour to which a real's ball reaches, the paper's k.
+        k: Neighbour that bounds a real's ball, the paper's k.
         keep_reals: See `FeatureMetric`.
     """
 
-    titles = (("density", "density"), ("coverage", "coverage"))
+    base_names = (("density", "density"), ("coverage", "coverage"))
     higher_is_better = True
 
     def __init__(self, network: str | Path | nn.Module = "inception", k: int = 5, *, keep_reals: bool = False) -> None:
         super().__init__(network, keep_reals=keep_reals)
         self.k = k
 
-    def values(self) -> tuple[Tensor, ...]:
-        """Density and coverage."""
+    def compute_values(self) -> tuple[Tensor, ...]:
+        """Return density and coverage."""
         return density_coverage(self.real, self.fake, self.k)
 
 
 class DuplicateRate(FeatureSetMetric):
-    """Share of fakes with a near twin among the fakes, and with one among the reals: give it the training images.
+    """Share of fakes with a near twin among the fakes, and share with one among the reals, the training images.
 
-    Near is what is rare among as many reals, so that both are about `quantile` for a perfect generator; see
-    `gan_modules.functional.neighbours.duplicate_rates`.
+    Near means nearer than all but a share `quantile` of as many reals are to each other: both scores are about
+    `quantile` for a perfect generator; see `gan_modules.functional.neighbours.duplicate_rates`.
 
     Args:
         network: See `FeatureMetric`.
-        quantile: Share of reals that pass for twins.
+        quantile: Share of the reals that count as twins.
         keep_reals: See `FeatureMetric`.
     """
 
-    titles = (("duplicates", "duplicates"), ("memorised", "memorised"))
+    base_names = (("duplicates", "duplicates"), ("memorised", "memorised"))
     higher_is_better = False
 
     def __init__(
@@ -73,6 +73,6 @@ class DuplicateRate(FeatureSetMetric):
         super().__init__(network, keep_reals=keep_reals)
         self.quantile = quantile
 
-    def values(self) -> tuple[Tensor, ...]:
-        """Shares of the repeated and of the memorised."""
+    def compute_values(self) -> tuple[Tensor, ...]:
+        """Return the share of repeated fakes and the share of memorised ones."""
         return duplicate_rates(self.real, self.fake, self.quantile)

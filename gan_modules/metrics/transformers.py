@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from abc import ABC
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -19,7 +20,7 @@ HEAD_WIDTH = 64  # of every attention head, in all sizes of both families
 
 
 class TransformerFeatures(FeatureNetwork, ABC):
-    """A vision transformer whose sizes are those of its file of weights.
+    """timm's vision transformer, with the sizes of its file of weights.
 
     Images are rounded to uint8, grey is repeated to RGB, and a bicubic, antialiased resize such as Pillow's brings
     them to the network's square.
@@ -29,7 +30,7 @@ class TransformerFeatures(FeatureNetwork, ABC):
             torch.hub's folder.
 
     Raises:
-        GANError: If the weights cannot be had.
+        GANError: If timm is not installed, or the weights are missing or damaged.
     """
 
     resizer = "bicubic, antialiased"
@@ -37,27 +38,35 @@ class TransformerFeatures(FeatureNetwork, ABC):
     file: ClassVar[str]
     mean: ClassVar[tuple[float, float, float]]
     std: ClassVar[tuple[float, float, float]]
+    activation: ClassVar[str]
+    epsilon: ClassVar[float]  # of the layer norms
 
     def __init__(self, weights: str | Path | None = None) -> None:
         super().__init__()
         owner = type(self).__name__
+        try:
+            import timm.models.vision_transformer  # noqa: F401
+        except ImportError as error:
+            raise GANError(f"{owner} needs timm: run pip install 'gan-modules[features]'.") from error
         path = downloaded(self.url, owner, self.file) if weights is None else Path(weights)
         state = read_weights(path, f"{self.file} of {self.url}")
         try:
-            self.network = self.build(state)
+            state = self.convert(state)
+            self.image_size = state["patch_embed.proj.weight"].shape[-1] * _grid(state)
+            self.network = _vision_transformer(state, self.image_size, self.activation, self.epsilon)
         except (KeyError, IndexError, RuntimeError, ValueError) as error:
-            raise GANError(f"{path} holds other weights than {owner} knows: it should be {self.file}.") from error
-        self.num_features = self.network.num_features
+            raise GANError(f"{path} holds other weights than {owner}'s: it should be {self.file}.") from error
+        self.num_features = len(state["head.weight"]) if "head.weight" in state else state["cls_token"].shape[-1]
         self.sha256 = file_sha256(path)
         self.freeze()
 
-    @abstractmethod
-    def build(self, state: dict[str, Tensor]) -> VisionTransformer:
-        """The network that a file's tensors fill."""
+    def convert(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return a file's tensors as timm's network takes them."""
+        return state
 
     def features(self, pixels: Tensor) -> Tensor:
-        """Features of the class token ``(N, num_features)`` of pixels ``(N, C, H, W)`` in [0, 255]."""
-        side = self.network.image_size
+        """Return features of the class token ``(N, num_features)`` of pixels ``(N, C, H, W)`` in [0, 255]."""
+        side = self.image_size
         images = as_rgb(pixels, self.name)
         for shape in ((images.shape[-2], side), (side, side)):  # along rows first, and clamped between, as Pillow does
             if images.shape[-2:] != shape:
@@ -71,21 +80,18 @@ class CLIPFeatures(TransformerFeatures):
     """CLIP's image embedding (arXiv:2103.00020), whose Frechet distance is CLIP-FID (arXiv:2203.06026).
 
     Args:
-        weights: Safetensors file of an OpenAI CLIP as timm publishes it; by default ViT-B/32's, downloaded once to
-            torch.hub's folder.
+        weights: timm's safetensors file of OpenAI's weights; by default ``vit_base_patch32_clip_224.openai``,
+            downloaded once to torch.hub's folder.
 
     Raises:
-        GANError: If the weights cannot be had.
+        GANError: If timm is not installed, or the weights are missing or damaged.
     """
 
     name = "clip"
     url = "https://huggingface.co/timm/vit_base_patch32_clip_224.openai/resolve/main/model.safetensors"
     file = "vit_base_patch32_clip_224.openai.safetensors"
     mean, std = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
-
-    def build(self, state: dict[str, Tensor]) -> VisionTransformer:
-        """CLIP's: normed before the first block, QuickGELU, a projection at the end."""
-        return VisionTransformer.of(state, _quick_gelu, epsilon=1e-5)
+    activation, epsilon = "quick_gelu", 1e-5
 
 
 class DINOv2Features(TransformerFeatures):
@@ -96,144 +102,57 @@ class DINOv2Features(TransformerFeatures):
             once to torch.hub's folder.
 
     Raises:
-        GANError: If the weights cannot be had.
+        GANError: If timm is not installed, or the weights are missing or damaged.
     """
 
     name = "dinov2"
     url = "https://dl.fbaipublicfiles.com/dinov2/dinov2_vitl14/dinov2_vitl14_pretrain.pth"
     file = "dinov2_vitl14_pretrain.pth"
     mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    activation, epsilon = "gelu", 1e-6
     grid = 16  # patches a side, of 14 pixels: images of 224
 
-    def build(self, state: dict[str, Tensor]) -> VisionTransformer:
-        """DINOv2's: scaled branches; positions brought from a larger grid as the authors do."""
+    def convert(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the tensors with positions for 16×16 patches, interpolated from a larger grid as the authors do."""
         state = {key: tensor for key, tensor in state.items() if key != "mask_token"}  # for its training alone
         token, positions = state["pos_embed"][:, :1], state["pos_embed"][:, 1:]
-        side = round(positions.shape[1] ** 0.5)
-        if side != self.grid:
+        if (side := _grid(state)) != self.grid:
             square = positions.mT.reshape(1, -1, side, side)
-            factor = (self.grid + 0.1) / side  # their offset, against a rounding
+            factor = (self.grid + 0.1) / side  # their offset, against a rounding; timm's own resampling has none
             square = F.interpolate(square, scale_factor=(factor, factor), mode="bicubic")
             state["pos_embed"] = torch.cat([token, square.flatten(2).mT], dim=1)
-        return VisionTransformer.of(state, F.gelu, epsilon=1e-6)
+        return state
 
 
-class VisionTransformer(nn.Module):
-    """A vision transformer (arXiv:2010.11929) with the names of timm's and DINOv2's files.
+def _vision_transformer(state: Mapping[str, Tensor], image_size: int, activation: str, epsilon: float) -> nn.Module:
+    """Return timm's transformer whose tensors these are, whatever its sizes.
 
-    Args:
-        width: Length of a token.
-        depth: Blocks.
-        patch: Height and width of a patch, in pixels.
-        grid: Patches a side.
-        projection: Length of the projected class token; 0 for none.
-        scaled: Whether each branch is scaled by weights of its own (arXiv:2103.17239).
-        normed: Whether tokens are normed before the first block, and patches embedded without a bias.
-        activation: Between the two layers of a block's perceptron.
-        epsilon: Of the layer norms.
+    Raises:
+        KeyError: If tensors are missing.
+        RuntimeError: If they do not fit each other.
     """
+    from timm.models.vision_transformer import VisionTransformer
 
-    def __init__(
-        self,
-        width: int,
-        depth: int,
-        patch: int,
-        grid: int,
-        projection: int,
-        scaled: bool,
-        normed: bool,
-        activation: Callable[[Tensor], Tensor],
-        epsilon: float,
-    ) -> None:
-        super().__init__()
-        self.image_size = patch * grid
-        self.num_features = projection or width
-        self.patch_embed = nn.ModuleDict({"proj": nn.Conv2d(3, width, patch, stride=patch, bias=not normed)})
-        self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
-        self.pos_embed = nn.Parameter(torch.zeros(1, grid**2 + 1, width))
-        self.norm_pre = nn.LayerNorm(width, eps=epsilon) if normed else nn.Identity()
-        self.blocks = nn.ModuleList(_Block(width, scaled, activation, epsilon) for _ in range(depth))
-        self.norm = nn.LayerNorm(width, eps=epsilon)
-        self.head = nn.Linear(width, projection) if projection else nn.Identity()
-
-    @classmethod
-    def of(
-        cls, state: Mapping[str, Tensor], activation: Callable[[Tensor], Tensor], epsilon: float
-    ) -> VisionTransformer:
-        """The transformer whose tensors these are, whatever its sizes.
-
-        Raises:
-            KeyError: If tensors are missing.
-            RuntimeError: If they do not fit each other.
-        """
-        kernel = state["patch_embed.proj.weight"]
-        with torch.device("meta"):  # no random initialisation, which would move the global generator
-            network = cls(
-                width=len(kernel),
-                depth=len({key.split(".")[1] for key in state if key.startswith("blocks.")}),
-                patch=kernel.shape[-1],
-                grid=round((state["pos_embed"].shape[1] - 1) ** 0.5),
-                projection=len(state.get("head.weight", ())),
-                scaled="blocks.0.ls1.gamma" in state,
-                normed="norm_pre.weight" in state,
-                activation=activation,
-                epsilon=epsilon,
-            )
-        network.load_state_dict(state, assign=True)
-        return network
-
-    def forward(self, images: Tensor) -> Tensor:
-        """The class token ``(N, num_features)`` of images ``(N, 3, image_size, image_size)``."""
-        patches = self.patch_embed["proj"](images).flatten(2).mT
-        x = torch.cat([self.cls_token.expand(len(images), -1, -1), patches], dim=1) + self.pos_embed
-        x = self.norm_pre(x)
-        for block in self.blocks:
-            x = block(x)
-        token: Tensor = self.head(self.norm(x[:, 0]))
-        return token
+    kernel = state["patch_embed.proj.weight"]
+    with torch.device("meta"):  # no random initialisation, which would move the global generator
+        network = VisionTransformer(
+            img_size=image_size,
+            patch_size=kernel.shape[-1],
+            embed_dim=len(kernel),
+            depth=len({key.split(".")[1] for key in state if key.startswith("blocks.")}),
+            num_heads=len(kernel) // HEAD_WIDTH,
+            num_classes=len(state.get("head.weight", ())),
+            init_values=1.0 if "blocks.0.ls1.gamma" in state else None,
+            pre_norm="norm_pre.weight" in state,
+            weight_init="skip",
+            norm_layer=partial(nn.LayerNorm, eps=epsilon),
+            act_layer=activation,
+        )
+    network.load_state_dict(state, assign=True)
+    return network
 
 
-class _Block(nn.Module):
-    """Attention, then a perceptron, each normed before and added to what came in."""
-
-    def __init__(self, width: int, scaled: bool, activation: Callable[[Tensor], Tensor], epsilon: float) -> None:
-        super().__init__()
-        self.norm1, self.norm2 = nn.LayerNorm(width, eps=epsilon), nn.LayerNorm(width, eps=epsilon)
-        self.attn = _Attention(width)
-        self.mlp = nn.ModuleDict({"fc1": nn.Linear(width, 4 * width), "fc2": nn.Linear(4 * width, width)})
-        self.ls1: nn.Module = _Scale(width) if scaled else nn.Identity()
-        self.ls2: nn.Module = _Scale(width) if scaled else nn.Identity()
-        self.activation = activation
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = x + self.ls1(self.attn(self.norm1(x)))
-        hidden: Tensor = self.activation(self.mlp["fc1"](self.norm2(x)))
-        out: Tensor = x + self.ls2(self.mlp["fc2"](hidden))
-        return out
-
-
-class _Attention(nn.Module):
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.qkv = nn.Linear(width, 3 * width)
-        self.proj = nn.Linear(width, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        query, key, value = self.qkv(x).unflatten(2, (3, -1, HEAD_WIDTH)).permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(query, key, value)
-        out: Tensor = self.proj(mixed.transpose(1, 2).flatten(2))
-        return out
-
-
-class _Scale(nn.Module):
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.gamma = nn.Parameter(torch.ones(width))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x * self.gamma
-
-
-def _quick_gelu(x: Tensor) -> Tensor:
-    """OpenAI's approximation of GELU, with which CLIP was trained."""
-    return x * torch.sigmoid(1.702 * x)
+def _grid(state: Mapping[str, Tensor]) -> int:
+    """Return the number of patches a side."""
+    grid: int = round((state["pos_embed"].shape[1] - 1) ** 0.5)
+    return grid

@@ -1,4 +1,4 @@
-"""How the pictures differ from each other, and how evenly they change with the latents."""
+"""Diversity of the samples, and how evenly they change with the latents."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from gan_modules.metrics.networks import feature_network
 class PerceptualDiversity(FeatureMetric):
     """Mean squared distance of features over **all** pairs of fakes: by ``lpips``, mean LPIPS (arXiv:1711.11586, 5.2).
 
-    It is twice the trace of the features' covariance, so that sums suffice, whatever the number of pairs.
+    It equals twice the trace of the features' covariance, so sums suffice for any number of pairs.
 
     Args:
         network: See `FeatureMetric`.
     """
 
-    titles = (("diversity", "diversity"),)
+    base_names = (("diversity", "diversity"),)
     needs_reals = False
     higher_is_better = True
     count: Tensor
@@ -41,25 +41,25 @@ class PerceptualDiversity(FeatureMetric):
         self.add_state("total", torch.zeros(self.network.num_features, dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("squares", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
 
-    def take(self, features: Tensor, real: bool) -> None:
+    def update_state(self, features: Tensor, real: bool) -> None:
         """Add the fakes' features ``(N, D)`` and their squares."""
         features = features.double()
         self.count = self.count + len(features)
         self.total = self.total + features.sum(dim=0)
         self.squares = self.squares + features.square().sum()
 
-    def values(self) -> tuple[Tensor, ...]:
-        """The mean over all pairs."""
+    def compute_values(self) -> tuple[Tensor, ...]:
+        """Return the mean over all pairs."""
         if self.count < 2:
             raise ValueError(f"at least two samples are needed, and there are {int(self.count)}.")
         return (2 * (self.squares - self.total.square().sum() / self.count) / (self.count - 1),)
 
 
 class PerceptualPathLength(Metric):
-    """Perceptual path length (arXiv:1812.04948, eq. 2 and 3): how unevenly pictures change along paths of latents.
+    """Perceptual path length (arXiv:1812.04948, eq. 2 and 3): how unevenly images change along paths of latents.
 
-    The mean of d(G(p(t)), G(p(t + ε))) / ε² over paths p, d being LPIPS or the squared distance of any features;
-    without the lowest and the highest hundredth, as the authors' code has it. Images are not rounded to uint8.
+    The mean of d(G(p(t)), G(p(t + ε))) / ε² over paths p, where d is LPIPS or the squared distance of any features. As
+    in the authors' code, the lowest and the highest hundredth are left out. Images are not rounded to uint8.
 
     Args:
         network: See `FeatureMetric`.
@@ -67,7 +67,7 @@ class PerceptualPathLength(Metric):
         path: From two latents ``(N, D)`` and t ``(N, 1)`` to the latent between: `slerp` in Z, `torch.lerp` in W.
 
     Raises:
-        GANError: If the network sees whole bytes only, so that no small step moves its features.
+        GANError: If the network takes no images, or takes bytes, whose features no small step changes.
     """
 
     deviation = ""
@@ -85,10 +85,10 @@ class PerceptualPathLength(Metric):
     ) -> None:
         super().__init__()
         self.network = feature_network(network)
-        if isinstance(self.network, ModuleFeatures):
+        if isinstance(self.network, ModuleFeatures) or self.network.kind != "image":
             raise GANError(
-                f"The feature network '{self.network.name}' sees whole bytes only: make it a FeatureNetwork for path "
-                f"lengths."
+                f"Path lengths need a FeatureNetwork of images, and '{self.network.name}' is none: choose another, or "
+                f"leave out ppl."
             )
         self.epsilon = epsilon
         self.path = path
@@ -100,13 +100,13 @@ class PerceptualPathLength(Metric):
         return (f"ppl_{self.network.name}",)
 
     def update(self, generate: Callable[[Tensor], Tensor], a: Tensor, b: Tensor, t: Tensor) -> None:
-        """Take in a step on each path.
+        """Add a step on each path.
 
         Args:
             generate: From latents to images ``(N, C, H, W)`` in [-1, 1].
-            a: Latents at the beginning of the paths, ``(N, D)``.
-            b: Latents at their end.
-            t: Where the step begins, ``(N,)`` from 0 to 1; zeros for the authors' "end" sampling.
+            a: Latents at the start of the paths, ``(N, D)``.
+            b: Latents at the end of the paths, ``(N, D)``.
+            t: Where the step starts, ``(N,)`` in [0, 1]; zeros for the authors' "end" sampling.
         """
         t = t.view(-1, 1)
         with torch.inference_mode():
@@ -115,7 +115,7 @@ class PerceptualPathLength(Metric):
         self.lengths.append(lengths.to(self.device))
 
     def compute(self) -> dict[str, Tensor]:
-        """The trimmed mean by name, over all processes.
+        """Return the trimmed mean by name, over all processes.
 
         Raises:
             GANError: If there are no paths.
@@ -126,7 +126,7 @@ class PerceptualPathLength(Metric):
         return {self.names[0]: trimmed_mean(lengths)}
 
     def sync(self, *args: Any, **kwargs: Any) -> None:
-        """Gather what the processes have; one that has seen no path gathers as well."""
+        """Gather the lengths of all processes; one without paths takes part with none."""
         self.lengths = self.lengths or [torch.empty(0, dtype=torch.float64, device=self.device)]
         super().sync(*args, **kwargs)
 

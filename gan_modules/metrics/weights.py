@@ -1,4 +1,4 @@
-"""Reading the weights of feature networks, from files that may be anything."""
+"""Reading the weights of feature networks safely from any file."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from gan_modules.errors import GANError
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
+    """Return the SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def downloaded(url: str, owner: str, name: str | None = None) -> Path:
-    """A published file in torch.hub's folder, downloaded where it is not there yet.
+    """Return a published file in torch.hub's folder, downloaded if it is not there yet.
 
     Args:
         url: Where the file is published.
@@ -47,11 +47,11 @@ def downloaded(url: str, owner: str, name: str | None = None) -> Path:
 
 
 def read_weights(path: Path, expected: str) -> dict[str, Tensor]:
-    """The tensors of a safetensors file, or of one that ``torch.save`` wrote; nothing in it is executed.
+    """Return the tensors of a file in safetensors' or ``torch.save``'s format; nothing in it is executed.
 
     Args:
         path: The file.
-        expected: What it should be, for the messages.
+        expected: The file that it should be, for the messages.
 
     Raises:
         GANError: If the file is missing, damaged or holds more than tensors.
@@ -63,7 +63,7 @@ def read_weights(path: Path, expected: str) -> dict[str, Tensor]:
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError, SafetensorError) as error:
-        raise GANError(f"{path} is no whole file of weights: replace it by {expected}.") from error
+        raise GANError(f"{path} is damaged or holds more than weights: replace it by {expected}.") from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise GANError(f"{path} holds other weights than {expected}.")
     return state

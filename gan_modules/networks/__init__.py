@@ -1,4 +1,7 @@
-"""Generators and discriminators by architecture: plain modules whose discriminators return logits."""
+"""Generators and discriminators by architecture: plain modules.
+
+A discriminator returns logits: ``logits(features(x))``. Further heads take its features.
+"""
 
 from gan_modules.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from gan_modules.networks.mlp import MLPDiscriminator, MLPGenerator

@@ -85,8 +85,18 @@ class DCGANDiscriminator(nn.Module):
         self.apply(init_dcgan)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Judge images (N, C, H, W): logits (N, 1)."""
+        """Return logits (N, 1) of images (N, C, H, W)."""
         logits: Tensor = self.layers(x)
+        return logits
+
+    def features(self, x: Tensor) -> Tensor:
+        """Return what `logits` and further heads take: feature maps (N, channels, 4, 4)."""
+        features: Tensor = self.layers[:-2](x)
+        return features
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Return logits (N, 1) of features."""
+        logits: Tensor = self.layers[-2:](features)
         return logits
 
 

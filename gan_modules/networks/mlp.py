@@ -13,14 +13,14 @@ from gan_modules.networks.common import check_sizes
 class MLPGenerator(nn.Module):
     """Generator of fully connected ReLU layers (1406.2661), conditional if there are classes (1411.1784).
 
-    Maps latents (N, latent_dim) to images (N, C, H, W) in [-1, 1] by a tanh, or to unbounded points (N, D). A
+    Maps latents (N, latent_dim) to samples in [-1, 1] by a tanh, or to unbounded points (N, D). A
     label enters as a learned embedding of `num_classes` numbers beside the latent.
 
     Hidden weights start as He's, the output's as Glorot's, as in the published toy experiments of 1704.00028;
     1406.2661 gives no initialisation.
 
     Args:
-        image_shape: (C, H, W) of the images, or (D,) of the points.
+        image_shape: (C, H, W) of the images, (D,) of the points, or another shape of samples.
         latent_dim: Length of a latent.
         hidden_dim: Units in each hidden layer.
         num_layers: Number of hidden layers.
@@ -41,7 +41,7 @@ class MLPGenerator(nn.Module):
         self.embedding = nn.Embedding(num_classes, num_classes) if num_classes else None
         widths = [latent_dim + num_classes, *[hidden_dim] * num_layers, math.prod(image_shape)]
         self.layers = _perceptron(widths, nn.ReLU())
-        self.output = nn.Tanh() if len(self.image_shape) == 3 else nn.Identity()
+        self.output = nn.Identity() if len(self.image_shape) == 1 else nn.Tanh()
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """Turn latents (N, latent_dim) and, where there are classes, int64 labels (N,) into samples.
@@ -78,12 +78,22 @@ class MLPDiscriminator(nn.Module):
         self.layers = _perceptron(widths, nn.LeakyReLU(0.2))
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Judge samples (N, C, H, W) or (N, D), with int64 labels (N,) if there are classes: logits (N, 1).
+        """Return logits (N, 1) of samples (N, …), with int64 labels (N,) if there are classes.
 
         Raises:
             ValueError: Labels are missing where there are classes, or given where there are none.
         """
         logits: Tensor = self.layers(_with_labels(x.flatten(1), labels, self.embedding))
+        return logits
+
+    def features(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Return what `logits` and further heads take: the last hidden layer (N, hidden_dim)."""
+        features: Tensor = self.layers[:-1](_with_labels(x.flatten(1), labels, self.embedding))
+        return features
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Return logits (N, 1) of features."""
+        logits: Tensor = self.layers[-1](features)
         return logits
 
 

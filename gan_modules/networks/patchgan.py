@@ -1,4 +1,4 @@
-"""Discriminators that judge an image patch by patch (1611.07004, Sec. 3.2.2), under their authors' tensor names."""
+"""Discriminators that see an image patch by patch (1611.07004, Sec. 3.2.2), under their authors' tensor names."""
 
 from torch import Tensor, nn
 
@@ -12,7 +12,7 @@ class PatchGAN(nn.Module):
     Maps images (N, C, H, W) to logits (N, 1, h, w) with h = ⌊H / 2^layers⌋ - 2.
 
     Args:
-        channels: Channels of an image; the sum of both, where the input is judged beside the output.
+        channels: Channels of an image; the sum of both, where the input is seen beside the output.
         base_channels: Channels after the first layer; they double to eight times as many at most.
         layers: Convolutions of stride 2; two of stride 1 follow.
         norm: "batch" or "instance".
@@ -24,7 +24,7 @@ class PatchGAN(nn.Module):
     def __init__(self, channels: int, base_channels: int = 64, layers: int = 3, norm: Norm = "instance") -> None:
         super().__init__()
         if not 1 <= layers <= 16:
-            raise ValueError(f"layers={layers} must be from 1 to 16; PixelGAN judges single pixels.")
+            raise ValueError(f"layers={layers} must be from 1 to 16; PixelGAN is for single pixels.")
         self.min_size = 3 * 2**layers  # heights and widths that leave one logit
         widths = [base_channels * min(2**level, 8) for level in range(layers + 1)]
         modules: list[nn.Module] = [nn.Conv2d(channels, widths[0], 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
@@ -40,8 +40,18 @@ class PatchGAN(nn.Module):
         self.apply(init_dcgan)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Judge the patches of images (N, C, H, W): logits (N, 1, h, w)."""
+        """Return logits (N, 1, h, w) of the patches of images (N, C, H, W)."""
         logits: Tensor = self.model(x)
+        return logits
+
+    def features(self, x: Tensor) -> Tensor:
+        """Return what `logits` and further heads take: feature maps (N, channels, h + 1, w + 1)."""
+        features: Tensor = self.model[:-1](x)
+        return features
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Return logits (N, 1, h, w) of features."""
+        logits: Tensor = self.model[-1](features)
         return logits
 
 
@@ -49,7 +59,7 @@ class PixelGAN(nn.Module):
     """Discriminator of single pixels, of which it can learn the colours alone: logits (N, 1, H, W).
 
     Args:
-        channels: Channels of an image; the sum of both, where the input is judged beside the output.
+        channels: Channels of an image; the sum of both, where the input is seen beside the output.
         base_channels: Channels after the first layer, and half of those after the second.
         norm: "batch" or "instance".
 
@@ -73,6 +83,16 @@ class PixelGAN(nn.Module):
         self.apply(init_dcgan)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Judge the pixels of images (N, C, H, W): logits (N, 1, H, W)."""
+        """Return logits (N, 1, H, W) of the pixels of images (N, C, H, W)."""
         logits: Tensor = self.net(x)
+        return logits
+
+    def features(self, x: Tensor) -> Tensor:
+        """Return what `logits` and further heads take: feature maps (N, channels, H, W)."""
+        features: Tensor = self.net[:-1](x)
+        return features
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Return logits (N, 1, H, W) of features."""
+        logits: Tensor = self.net[-1](features)
         return logits

@@ -77,8 +77,16 @@ class ResNetDiscriminator(nn.Module):
         nn.init.zeros_(self.to_logit.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Judge images (N, C, H, W): logits (N, 1)."""
-        logits: Tensor = self.to_logit(F.relu(self.blocks(x)).mean((2, 3)))
+        """Return logits (N, 1) of images (N, C, H, W)."""
+        return self.logits(self.features(x))
+
+    def features(self, x: Tensor) -> Tensor:
+        """Return what `logits` and further heads take: means over all positions (N, base_channels)."""
+        return F.relu(self.blocks(x)).mean((2, 3))
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Return logits (N, 1) of features."""
+        logits: Tensor = self.to_logit(features)
         return logits
 
 

@@ -175,7 +175,11 @@ class StyleGANDiscriminator(Growing):
         self.to_logits = EqualizedLinear(widths[0], max(num_classes, 1))
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Judge images (N, C, H, W) of classes (N,): logits (N, 1)."""
+        """Return logits (N, 1) of images (N, C, H, W), in a conditional game with class indices (N,)."""
+        return self.logits(self.features(images), labels)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Return what `logits` and further heads take: the last hidden layer (N, channels)."""
         count, fade = self.active_blocks()
         images = F.avg_pool2d(images, 1 << (len(self.from_images) - count))
         x = F.leaky_relu(self.from_images[count - 1](images), SLOPE)
@@ -184,8 +188,11 @@ class StyleGANDiscriminator(Growing):
             if fade and index == count - 2:
                 x = x.lerp(F.leaky_relu(self.from_images[index](F.avg_pool2d(images, 2)), SLOPE), fade)
         x = F.leaky_relu(self.conv(minibatch_stddev(x)), SLOPE)
-        x = F.leaky_relu(self.hidden(x.flatten(1)), SLOPE)
-        logits: Tensor = self.to_logits(x)
+        return F.leaky_relu(self.hidden(x.flatten(1)), SLOPE)
+
+    def logits(self, features: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Return logits (N, 1) of features; see `forward`."""
+        logits: Tensor = self.to_logits(features)
         return logits if labels is None else logits.gather(1, labels[:, None])
 
 

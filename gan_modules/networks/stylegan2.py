@@ -1,4 +1,4 @@
-"""The networks of StyleGAN2 (1912.04958): modulated convolutions with skips to the image, and a residual judge.
+"""The networks of StyleGAN2 (1912.04958): modulated convolutions with skips to the image, and a residual discriminator.
 
 The layers are named as in the authors' checkpoints, block by block: ``b4``, ``b8``, and so on.
 """
@@ -178,15 +178,23 @@ class StyleGAN2Discriminator(nn.Module):
             self.mapping = ClassMapping(num_classes, widths[0])
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Judge images (N, C, H, W), in a conditional game with class indices (N,): logits (N, 1).
+        """Return logits (N, 1) of images (N, C, H, W), in a conditional game with class indices (N,).
 
         Raises:
             ValueError: Labels are missing.
         """
+        return self.logits(self.features(images), labels)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Return what `logits` and further heads take: feature maps (N, channels, 4, 4)."""
         x = images
         for block in self.blocks.values():
             x = block(x)
-        logits: Tensor = self.epilogue(x)
+        return x
+
+    def logits(self, features: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Return logits (N, 1) of features; see `forward`."""
+        logits: Tensor = self.epilogue(features)
         if not self.num_classes:
             return logits
         if labels is None:

@@ -1,4 +1,4 @@
-"""Scores that say what they mean: records, the features of reals on the disk, and what scores images and models."""
+"""Scores as records, the cache of the reals' features, and the evaluation of models and images."""
 
 from gan_modules.scoring.evaluate import Evaluator, score
 from gan_modules.scoring.record import Score, best, compare, last, spread

@@ -1,4 +1,4 @@
-"""Features of real images on the disk, found again by what the images are and what looked at them."""
+"""A cache on disk for features of real samples, by the hashes of samples and network."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from torch import Tensor
 from gan_modules.engine.checkpoint import write_atomically
 from gan_modules.errors import GANError
 
-FOLDER = "GAN_MODULES_CACHE"  # the environment's word for where
+FOLDER = "GAN_MODULES_CACHE"  # the environment variable that names the folder
 
 
 class FeatureCache:
-    """A folder of features, one file a block of images; a damaged file counts as missing, and any may be deleted.
+    """A folder of features, one file per block of samples. A damaged file counts as missing; any may be deleted.
 
     Args:
         folder: The folder; by default ``$GAN_MODULES_CACHE``, else ``gan_modules`` in the user's cache folder.
@@ -30,7 +30,7 @@ class FeatureCache:
         self.folder = Path(folder or os.environ.get(FOLDER) or Path(home) / "gan_modules").expanduser()
 
     def get(self, key: str) -> dict[str, Tensor] | None:
-        """The tensors kept under a key, or `None`."""
+        """Return the tensors stored under a key, or `None`."""
         try:
             with safe_open(self._path(key), framework="pt") as file:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -40,12 +40,12 @@ class FeatureCache:
         return tensors if written == _digest(tensors) else None
 
     def put(self, key: str, tensors: dict[str, Tensor]) -> None:
-        """Keep tensors under a key; a disk that refuses costs the next run time, and this one a warning."""
+        """Store tensors under a key, or warn if the disk refuses."""
         data = save(tensors, {"digest": _digest(tensors)})
         try:
             write_atomically(self._path(key), lambda file: file.write(data))
         except GANError as error:
-            rank_zero_warn(f"Features of the reals are not kept for the next run: {error}")
+            rank_zero_warn(f"Features of the reals are not cached for the next run: {error}")
 
     def _path(self, key: str) -> Path:
         return self.folder / key[:2] / f"{key}.safetensors"
@@ -59,24 +59,24 @@ def _digest(tensors: dict[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def image_digests(images: Tensor) -> list[bytes]:
-    """A hash of 16 bytes for each image uint8 ``(N, C, H, W)``, of its shape and pixels."""
-    shape = repr(tuple(images.shape[1:])).encode()
-    rows = images.contiguous().flatten(1).numpy()
+def sample_digests(samples: Tensor) -> list[bytes]:
+    """Return a hash of 16 bytes for each quantized sample ``(N, …)``, of its shape and values."""
+    shape = repr(tuple(samples.shape[1:])).encode()
+    rows = samples.contiguous().flatten(1).numpy()
     return [hashlib.blake2b(row, digest_size=16, key=shape).digest() for row in rows]
 
 
 class SetDigest:
-    """A hash of a set of images, whatever their order, their batches and the processes that look at them.
+    """A hash of a set of samples that does not depend on their order, their batches or their processes.
 
-    The hashes of the images are added up, modulo 2⁶⁴; that of an image twice counts twice.
+    It is the sum of the samples' hashes modulo 2⁶⁴; a sample that occurs twice counts twice.
     """
 
     def __init__(self) -> None:
         self.total = torch.zeros((), dtype=torch.int64)
 
     def update(self, digests: list[bytes]) -> None:
-        """Add images, by their hashes."""
+        """Add samples by their hashes."""
         parts = b"".join(digest[:8] for digest in digests)
         self.total += torch.frombuffer(bytearray(parts), dtype=torch.int64).sum()
 

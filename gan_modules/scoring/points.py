@@ -1,4 +1,4 @@
-"""Scoring of models that make points: which modes of a mixture their samples reach."""
+"""Scoring of models that make points: the modes of a mixture that their samples reach."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from typing import Unpack
 import torch
 
 from gan_modules.errors import GANError
+from gan_modules.families.capabilities import Samples
 from gan_modules.metrics.modes import ModeCoverage
-from gan_modules.scoring.evaluate import RunInfo, drawn
-from gan_modules.scoring.generation import Draw, Sampler
+from gan_modules.scoring.evaluate import RunInfo, sampling_info
+from gan_modules.scoring.generation import SampleStream, sampled_classes
 from gan_modules.scoring.record import Score
 
 
-class PointExaminer:
-    """Counts the modes that the samples of one model after another reach, as `Evaluator` scores those that make images.
+class PointEvaluator:
+    """Counts the modes that the samples of one model after another reach; it needs no reals.
 
     Args:
         metric: Knows the mixture.
@@ -26,33 +27,37 @@ class PointExaminer:
         self.metric = metric.to(device)
         self.batch_size = batch_size
 
-    def check_model(self, model: Sampler) -> None:
-        """Raise GANError if the model makes other points than the mixture's, or its classes are not the modes."""
+    def check_model(self, model: Samples) -> None:
+        """Compare the model's points and classes with the mixture's.
+
+        Raises:
+            GANError: If they differ.
+        """
         modes, *shape = self.metric.centres.shape
-        if [*model.image_shape] != shape or model.num_classes not in (0, modes):
+        if model.kind != "point" or [*model.sample_shape] != shape or sampled_classes(model) not in (0, modes):
             raise GANError(
-                f"The model makes {tuple(model.image_shape)} of {model.num_classes} classes, and the mixture has "
-                f"{modes} modes of {tuple(shape)}: choose the data that it was trained on."
+                f"The model makes samples {tuple(model.sample_shape)} of {sampled_classes(model)} classes, and the "
+                f"mixture has {modes} modes of {tuple(shape)}: choose the data that it was trained on."
             )
 
-    def examine(
+    def evaluate(
         self,
-        model: Sampler,
+        model: Samples,
         n: int,
         seed: int = 0,
         truncation: float = 1.0,
         ema: bool = True,
-        **circumstances: Unpack[RunInfo],
+        **info: Unpack[RunInfo],
     ) -> list[Score]:
-        """The scores of `n` samples of a model, of all its classes alike.
+        """Return the scores of `n` samples of a model, all its classes equally often.
 
         Raises:
             GANError: If the model's points are not the mixture's.
         """
         self.check_model(model)
-        classes = torch.ones(model.num_classes) if model.num_classes else None
-        draw = Draw(model, self.batch_size, seed, class_counts=classes, truncation=truncation, ema=ema)
-        for points in draw.samples(n):
+        classes = torch.ones(sampled_classes(model)) if sampled_classes(model) else None
+        stream = SampleStream(model, self.batch_size, seed, condition_counts=classes, truncation=truncation, ema=ema)
+        for points in stream.samples(n):
             self.metric.update(points, real=False)
         values = self.metric.compute()
         self.metric.reset()
@@ -64,7 +69,7 @@ class PointExaminer:
                 higher_is_better=name != "mode_kl",
                 settings=mixture,
                 n_fake=n,
-                **drawn(model, seed, truncation, ema, circumstances),
+                **sampling_info(model, seed, truncation, ema, info | {"reals": "", "split": None}),
             )
             for name in self.metric.names
         ]

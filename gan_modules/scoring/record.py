@@ -1,4 +1,4 @@
-"""A score is a record: what was measured, how, on what, and of which model; unlike records are not compared."""
+"""A score is a record: what was measured, how, on what, and of which model; only records alike are compared."""
 
 from __future__ import annotations
 
@@ -30,34 +30,34 @@ PROTOCOL = (
 
 
 def library_versions() -> dict[str, str]:
-    """The versions of what a score is computed with."""
+    """Return the versions of the libraries that compute scores."""
     return {"gan_modules": gan_modules.__version__} | {name: version(name) for name in ("torch", "torchmetrics")}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """One number, and all that it takes to know what it says.
+    """One number, and all that it takes to interpret it.
 
     Attributes:
         metric: Its name: ``fid``, ``precision``.
         value: The number.
-        std: Its standard deviation over the metric's own subsets or splits, where it has such.
-        higher_is_better: Whether it grows as samples improve.
-        network: Name of the feature network; empty where the metric looks at the images themselves.
+        std: Standard deviation over the metric's own subsets or splits; `None` without them.
+        higher_is_better: Whether a larger value means better samples.
+        network: Name of the feature network; empty where the metric uses none.
         sha256: Hash of the network's weights.
         resizer: How images reached the network's size.
         settings: The metric's own parameters.
         reals: What the reals are, such as ``DigitsDataModule``; empty where the metric needs none.
-        split: Which part of them: ``train``, ``val`` or ``test``, where they have parts.
-        reals_digest: Hash of the reals' pixels, whatever their order.
-        n_real: How many there are.
-        n_fake: How many images are scored.
-        fakes: Where those come from: a checkpoint, a folder, a class.
+        split: Their split: ``train``, ``val`` or ``test``; `None` where they have none.
+        reals_digest: Hash of the reals, which does not depend on their order.
+        n_real: Number of reals.
+        n_fake: Number of samples that are scored.
+        fakes: Where these come from: a checkpoint, a folder, a class.
         seed: Seed of their latents.
-        weights: Whether the averaged (``ema``) or the trained (``raw``) generator made them; `None` if unknown.
+        weights: ``ema`` for samples of the averaged generator, ``raw`` for the trained one; `None` if unknown.
         truncation: Factor on the latents; `None` if unknown.
-        round: Rounds that the model was trained for; `None` if unknown.
-        images_seen: Reals that it has seen in training; `None` if unknown.
+        step: Steps that the model was trained for; `None` if unknown.
+        images_seen: Reals that the model has seen in training; `None` if unknown.
         versions: Of the libraries.
     """
 
@@ -78,31 +78,34 @@ class Score:
     seed: int | None = None
     weights: Literal["ema", "raw"] | None = None
     truncation: float | None = None
-    round: int | None = None
+    step: int | None = None
     images_seen: int | None = None
     versions: Mapping[str, str] = field(default_factory=library_versions)
 
     def to_json(self) -> str:
-        """The record as one line of JSON."""
+        """Return the record as one line of JSON."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, line: str) -> Score:
-        """The record of a line that `to_json` wrote.
+        """Return the record of a line that `to_json` wrote.
 
         Raises:
-            GANError: If it is something else.
+            GANError: If the line is something else.
         """
         try:
-            score = cls(**json.loads(line))
-        except (TypeError, ValueError) as error:
+            fields = json.loads(line)
+            if "round" in fields:  # the name of `step` in records of the first edition
+                fields["step"] = fields.pop("round")
+            score = cls(**fields)
+        except (AttributeError, TypeError, ValueError) as error:
             raise GANError(f"This is no record of a score ({error}): {line[:80]!r}.") from error
         if not isinstance(score.value, int | float) or not isinstance(score.metric, str):
             raise GANError(f"This is no record of a score: {line[:80]!r}.")
         return score
 
     def better_than(self, other: Score) -> bool:
-        """Whether this score is the better one.
+        """Return whether this score is the better one.
 
         Raises:
             GANError: If the two do not compare.
@@ -112,27 +115,27 @@ class Score:
 
 
 def compare(score: Score, other: Score) -> float:
-    """How much greater one score is than another of the same protocol.
+    """Return the difference of two scores of the same protocol.
 
-    The seed, the model, how long it was trained, and the libraries' versions may differ; what is unknown of one of
-    them (the truncation of a folder of images) contradicts nothing.
+    The seed, the model, its training and the libraries' versions may differ. What is unknown of one score, such as the
+    truncation of a folder of images, does not count as a difference.
 
     Raises:
-        GANError: If their protocols differ; it names each difference.
+        GANError: If their protocols differ; the message names each difference.
     """
-    if differences := unlike(score, other):
-        raise GANError(f"These scores do not compare, for they differ in {', '.join(differences)}: score both alike.")
+    if differences := protocol_differences(score, other):
+        raise GANError(f"These scores do not compare: they differ in {', '.join(differences)}; score both alike.")
     return score.value - other.value
 
 
-def unlike(score: Score, other: Score) -> list[str]:
-    """Where the protocols of two scores differ, each with both sides."""
+def protocol_differences(score: Score, other: Score) -> list[str]:
+    """Return the fields in which the protocols of two scores differ, each with both values."""
     pairs = {name: (getattr(score, name), getattr(other, name)) for name in PROTOCOL}
     return [f"{name} ({a} and {b})" for name, (a, b) in pairs.items() if a != b and a is not None and b is not None]
 
 
 class Spread(NamedTuple):
-    """Mean and standard deviation of `n` scores: that of a sample; `None` of a single score, NaN if one is infinite."""
+    """Mean and sample standard deviation of `n` scores: `None` for a single score, NaN if one is infinite."""
 
     mean: float
     std: float | None
@@ -143,7 +146,7 @@ class Spread(NamedTuple):
 
 
 def spread(scores: Sequence[Score]) -> Spread:
-    """Mean ± standard deviation over seeds or runs.
+    """Return mean ± standard deviation over seeds or runs.
 
     Raises:
         GANError: If there are no scores, or two of them do not compare.
@@ -160,7 +163,7 @@ def spread(scores: Sequence[Score]) -> Spread:
 
 
 def best(scores: Iterable[Score]) -> Score:
-    """The best of comparable scores, the earliest of equals; one that is not a number is never best.
+    """Return the best of comparable scores, the earliest of equals; NaN only where there is nothing else.
 
     Raises:
         GANError: If there are none, or two do not compare.
@@ -173,12 +176,12 @@ def best(scores: Iterable[Score]) -> Score:
 
 
 def last(scores: Iterable[Score]) -> Score:
-    """The score of the longest training.
+    """Return the score of the longest training.
 
     Raises:
         GANError: If there are none.
     """
-    return max(_some(scores), key=lambda score: score.round or 0)
+    return max(_some(scores), key=lambda score: score.step or 0)
 
 
 def _some(scores: Iterable[Score]) -> list[Score]:
@@ -209,10 +212,10 @@ def append(path: Path, scores: Iterable[Score]) -> None:
 
 
 def read(path: Path) -> list[Score]:
-    """The records of a file; lines that a kill cut short are left out.
+    """Return the records of a file, without lines that a kill cut short.
 
     Raises:
-        GANError: If there is no such file, or a whole line is something else.
+        GANError: If there is no such file, or a complete line is something else.
     """
     if not path.is_file():
         raise GANError(f"There are no scores at '{path}': check the path.")

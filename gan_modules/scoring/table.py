@@ -10,13 +10,12 @@ from gan_modules.scoring.record import Score, spread
 
 @dataclass
 class Row:
-    """One thing that was scored.
+    """A row of the table: one checkpoint or set of images.
 
     Attributes:
         label: Its name.
-        scores: Its scores by every metric, of one seed or several.
-        group: What it has in common with rows that are to be averaged, which are scored alike: the last checkpoints of
-            several runs.
+        scores: Its scores by every metric and seed.
+        group: Name of the rows to average, such as the last checkpoints of several runs; empty for none.
     """
 
     label: str
@@ -25,7 +24,7 @@ class Row:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """The rows' mean ± standard deviation over seeds by metric, and below them those of each group over its rows."""
+    """Return mean ± standard deviation over seeds for each row and metric, and below, over the rows of each group."""
     metrics = list(dict.fromkeys(score.metric for row in rows for score in row.scores))
     groups = {row.group: [other for other in rows if other.group == row.group] for row in rows if row.group}
     means = [_mean_of(name, members) for name, members in groups.items() if len(members) > 1]
@@ -42,7 +41,7 @@ def _cell(scores: Sequence[Score]) -> str:
 
 
 def _mean_of(name: str, rows: Sequence[Row]) -> Row:
-    """A row of one score for each of the rows and metrics, the mean over the seeds, so that runs are what varies."""
+    """Return a row with each run's mean over seeds as one score, so that the deviation is that of the runs."""
     scores = []
     for row in rows:
         for metric in dict.fromkeys(score.metric for score in row.scores):

@@ -1,4 +1,4 @@
-"""The doctor: its figures against scikit-learn and numpy, its sentences on games that are really made ill."""
+"""Diagnose: its figures against scikit-learn and numpy, its warnings on games that are really made to fail."""
 
 import copy
 import json
@@ -43,13 +43,13 @@ def fit(tmp_path):
 
 
 def lines(folder):
-    return [json.loads(line) for line in (folder / "doctor.jsonl").read_text().splitlines()]
+    return [json.loads(line) for line in (folder / "diagnostics.jsonl").read_text().splitlines()]
 
 
-def complained(folder):
-    """The complaints by name at each check, and the rounds of the checks."""
+def warned(folder):
+    """The names of the warnings at each check, by the step of the check."""
     checks = lines(folder)
-    return {check["round"]: set(check["complaints"]) for check in checks}
+    return {check["step"]: set(check["warnings"]) for check in checks}
 
 
 # ---- Figures ---------------------------------------------------------------------------------------------------------
@@ -69,7 +69,7 @@ class Recorder(Callback):
 
 
 def test_figures_are_those_of_scikit_learn_and_numpy(fit, tmp_path):
-    """Of a CGAN without BatchNorm, whose weights after the last round are those that the doctor saw."""
+    """Of a CGAN without BatchNorm, whose weights after the last step are those that Diagnose saw."""
     torch.manual_seed(0)
     model = CGAN(**DIGITS, hidden_dim=32)
     data = DigitsDataModule(batch_size=100, val_fraction=0.2)
@@ -94,7 +94,7 @@ def test_figures_are_those_of_scikit_learn_and_numpy(fit, tmp_path):
     accuracy = (figures["accuracy_real"] + figures["accuracy_fake"]) / 2
     best = max(((on_real >= t).mean() + (on_fake < t).mean()) / 2 for t in [*on_real, *on_fake])
     assert accuracy == pytest.approx(best, abs=1e-4)
-    assert abs(figures["accuracy_held_out"] - figures["accuracy_real"]) < 0.15  # six rounds teach nothing by heart
+    assert abs(figures["accuracy_held_out"] - figures["accuracy_real"]) < 0.15  # six steps are too few to overfit
 
     pixels, fakes = (images.flatten(1).double().numpy() for images in (real, samples))
     to_reals, to_fakes, across = (pairwise_distances(a, b) for a, b in ((pixels,) * 2, (fakes,) * 2, (pixels, fakes)))
@@ -108,7 +108,7 @@ def test_figures_are_those_of_scikit_learn_and_numpy(fit, tmp_path):
         assert figures[f"gradient_{player}"] == pytest.approx(recorder.norms[player], rel=1e-5)
         weights = [p.detach().numpy() for p in getattr(model, player).parameters() if p.ndim > 1]
         assert figures[f"spectral_{player}"] == pytest.approx(max(np.linalg.norm(w, 2) for w in weights), rel=0.02)
-    assert (figures["round"], figures["images_seen"], figures["samples"]) == (6, 600, 250)
+    assert (figures["step"], figures["images_seen"], figures["samples"]) == (6, 600, 250)
 
 
 @pytest.mark.parametrize("clip_norm", [None, 1e-3])
@@ -124,11 +124,11 @@ def test_gradients_are_noted_unscaled_and_before_clipping(fit, tmp_path, clip_no
     assert norms[1] == pytest.approx(norms[0], rel=0.05)
 
 
-# ---- Games that are made ill -----------------------------------------------------------------------------------------
+# ---- Games that are made to fail ------------------------------------------------------------------------------------
 
 
 class Deafen(Callback):
-    """From one round to another the generator hears no latents; then it is as it was."""
+    """Between two steps the generator gets zeros for latents; afterwards its weights are restored."""
 
     def __init__(self, begin, end):
         self.begin, self.end = begin, end
@@ -142,22 +142,22 @@ class Deafen(Callback):
             model.generator.load_state_dict(self.kept)
 
 
-def test_silent_while_healthy_loud_in_a_collapse_and_told_when_it_is_over(fit, tmp_path, caplog):
+def test_no_warning_while_healthy_one_in_a_collapse_and_a_note_when_it_is_over(fit, tmp_path, caplog):
     torch.manual_seed(0)
     model = DCGAN((1, 16, 16), base_channels=8, lr_g=1e-3, lr_d=1e-3, ema_half_life=0)
-    doctor = Diagnose(every_n_steps=50, grace=150, patience=1)
-    fit(model, Deafen(400, 500), doctor, max_steps=550)
-    told = complained(tmp_path)
+    diagnose = Diagnose(every_n_steps=50, grace=150, patience=1)
+    fit(model, Deafen(400, 500), diagnose, max_steps=550)
+    told = warned(tmp_path)
     assert list(told) == list(range(50, 551, 50))
-    assert all(not told[round] for round in range(50, 401, 50))  # five checks of a healthy run after the grace
+    assert all(not told[step] for step in range(50, 401, 50))  # five checks of a healthy run after the grace
     assert {"duplicates", "coverage"} <= told[450] & told[500]
     assert not {"duplicates", "coverage"} & told[550]
     assert lines(tmp_path)[8]["duplicates"] == 1
     messages = [record.getMessage() for record in caplog.records if record.name.endswith("diagnose")]
     (begins,) = [message for message in messages if "G repeats itself: " in message]  # once, though at two checks
-    assert begins.startswith("Round 450: ")
+    assert begins.startswith("Step 450: ")
     assert "100% of 512 samples have a near twin" in begins
-    assert "Round 550: No longer true: G repeats itself." in messages
+    assert "Step 550: No longer true: G repeats itself." in messages
 
 
 def test_a_learning_rate_far_too_high_is_found_and_ends_the_fit(fit, tmp_path):
@@ -171,8 +171,8 @@ def test_a_learning_rate_far_too_high_is_found_and_ends_the_fit(fit, tmp_path):
         max_steps=500,
         enable_checkpointing=True,
     )
-    told = complained(tmp_path)
-    assert [round for round, names in told.items() if names] == [120]  # wrong at the checks of 90 and 120
+    told = warned(tmp_path)
+    assert [step for step, names in told.items() if names] == [120]  # wrong at the checks of 90 and 120
     assert told[120] >= {"duplicates", "coverage", "saturation"}
     assert trainer.global_step == 120
     assert torch.load(saved.last_model_path, weights_only=True)["global_step"] == 120
@@ -189,7 +189,7 @@ class Noise(nn.Module):
         return (self.scale * z).tanh().view(-1, 1, 8, 8)
 
 
-def test_a_judge_that_learns_few_images_by_heart_is_found(fit, tmp_path):
+def test_a_discriminator_that_overfits_is_found(fit, tmp_path):
     """Reals and samples are noise, so that nothing but memory tells them apart."""
     torch.manual_seed(0)
     model = VanillaGAN((1, 8, 8), latent_dim=64, hidden_dim=64, lr_g=0.0, lr_d=1e-3, ema_half_life=0)
@@ -197,7 +197,7 @@ def test_a_judge_that_learns_few_images_by_heart_is_found(fit, tmp_path):
     train, held_out = (TensorDataset((3 * torch.randn(n, 1, 8, 8)).tanh()) for n in (32, 200))
     data = LightningDataModule.from_datasets(train, held_out, batch_size=32)
     fit(model, Diagnose(every_n_steps=50, grace=0, patience=1), data=data, max_steps=200)
-    told = complained(tmp_path)
+    told = warned(tmp_path)
     assert told[200] == {"overfit"}
     assert lines(tmp_path)[-1]["auc"] > 0.95
     assert lines(tmp_path)[-1]["overfit"] > 0.95
@@ -205,7 +205,7 @@ def test_a_judge_that_learns_few_images_by_heart_is_found(fit, tmp_path):
 
 
 class Inflate(Callback):
-    """The generator's last layer grows by a tenth in every round."""
+    """The generator's last layer grows by a tenth at every step."""
 
     def on_train_batch_start(self, trainer, model, batch, batch_idx):
         model.generator.layers[-1].weight.data.mul_(1.1)
@@ -215,9 +215,9 @@ def test_a_layer_that_runs_away_is_named(fit, tmp_path):
     torch.manual_seed(0)
     model = VanillaGAN(**DIGITS, hidden_dim=16)
     fit(model, Inflate(), Diagnose(every_n_steps=10, grace=0), max_steps=30)
-    assert [bool(names & {"growth_generator"}) for names in complained(tmp_path).values()] == [False, False, True]
+    assert [bool(names & {"growth_generator"}) for names in warned(tmp_path).values()] == [False, False, True]
     assert lines(tmp_path)[-1]["growth_generator"] == pytest.approx(1.1**10, rel=0.05)
-    assert "spectral norm of layers.6.weight is 2." in lines(tmp_path)[-1]["complaints"]["growth_generator"]
+    assert "spectral norm of generator.layers.6.weight is 2." in lines(tmp_path)[-1]["warnings"]["growth_generator"]
 
 
 # ---- Manners ---------------------------------------------------------------------------------------------------------
@@ -242,41 +242,41 @@ def test_training_is_the_same_bit_for_bit(fit, tmp_path):
         for name, optimizer in zip(("d", "g"), trainer.optimizers, strict=True):
             moments = optimizer.state_dict()["state"]
             states[-1] |= {f"{name}{key}": torch.stack([m.sum() for m in s.values()]) for key, s in moments.items()}
-    assert [line["round"] for line in lines(tmp_path)] == [1, 2, 3, 4, 5, 6]
+    assert [line["step"] for line in lines(tmp_path)] == [1, 2, 3, 4, 5, 6]
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
 
 
-def test_rounds_of_several_turns_and_points_in_the_plane(fit, tmp_path):
+def test_steps_of_several_batches_and_points_in_the_plane(fit, tmp_path):
     torch.manual_seed(0)
-    model = WGANGP((2,), latent_dim=2, hidden_dim=16, n_critic=3)
+    model = WGANGP(point_shape=(2,), latent_dim=2, hidden_dim=16, n_critic=3)
     logger = CSVLogger(tmp_path, name="run")
     data = ToyDataModule(num_samples=4000, batch_size=64)
     trainer = fit(model, Diagnose(every_n_steps=4), data=data, max_steps=9, logger=logger, log_every_n_steps=4)
     found = lines(Path(logger.log_dir))
-    assert [line["round"] for line in found] == [4, 8]
+    assert [line["step"] for line in found] == [4, 8]
     assert "saturation" not in found[0]  # points have no bounds
     rows = [line.split(",") for line in (Path(logger.log_dir) / "metrics.csv").read_text().splitlines()]
     logged = [dict(zip(rows[0], row, strict=True)) for row in rows[1:]]
-    logged = {int(row["step"]): float(row["doctor/auc"]) for row in logged if row["doctor/auc"]}
+    logged = {int(row["step"]): float(row["diagnose/auc"]) for row in logged if row["diagnose/auc"]}
     assert logged == {3: pytest.approx(found[0]["auc"]), 7: pytest.approx(found[1]["auc"])}
-    assert trainer.progress_bar_metrics["complaints"] == 0
+    assert trainer.progress_bar_metrics["warnings"] == 0
 
 
 def test_a_resumed_run_remembers_what_was_and_how_long(fit, tmp_path):
     torch.manual_seed(0)
     saved = ModelCheckpoint(tmp_path, filename="saved", every_n_train_steps=20)
-    options = {"every_n_steps": 20, "grace": 0, "limits": Limits(duplicates=-1.0)}  # always complained of
+    options = {"every_n_steps": 20, "grace": 0, "limits": Limits(duplicates=-1.0)}  # always a warning
     model = VanillaGAN(**DIGITS, hidden_dim=32)
     fit(model, Diagnose(**options), saved, max_steps=20, enable_checkpointing=True)
     (before,) = lines(tmp_path)
-    assert "duplicates" not in before["complaints"]  # not yet: it has to last two checks
+    assert "duplicates" not in before["warnings"]  # not yet: it has to last two checks
     trainer = Trainer(
         accelerator="cpu", max_steps=40, logger=False, callbacks=Diagnose(**options), default_root_dir=tmp_path
     )
     trainer.fit(VanillaGAN(**DIGITS, hidden_dim=32), DigitsDataModule(), ckpt_path=tmp_path / "saved.ckpt")
     after = lines(tmp_path)[-1]
-    assert after["round"] == 40
-    assert "duplicates" in after["complaints"]
+    assert after["step"] == 40
+    assert "duplicates" in after["warnings"]
     assert after["best_coverage"] == max(before["coverage"], after["coverage"])
     assert after["growth_generator"] != 1
 
@@ -296,7 +296,7 @@ def test_bad_numbers_are_refused(arguments, message):
 
 
 def test_other_games_are_refused_before_training(fit):
-    with pytest.raises(GANError, match="and CycleGAN is none: leave it out"):
+    with pytest.raises(GANError, match="and CycleGAN is none: leave Diagnose out"):
         fit(CycleGAN((1, 32, 32), base_channels=2), Diagnose(), max_steps=1)
     with pytest.raises(GANError, match="LightningModule is none"):
         Diagnose().setup(Trainer(logger=False), LightningModule(), "fit")
@@ -353,8 +353,8 @@ def test_two_processes_speak_once_and_stop_together(tmp_path):
     words = [sys.executable, script, tmp_path]
     done = subprocess.run(words, env=environment, check=True, timeout=200, capture_output=True, text=True)
     checks = lines(tmp_path)
-    assert [check["round"] for check in checks] == [20, 40, 60, 80]
-    assert checks[-1]["complaints"]
+    assert [check["step"] for check in checks] == [20, 40, 60, 80]
+    assert checks[-1]["warnings"]
     assert {"overfit", "auc", "coverage", "accuracy_held_out"} < checks[0].keys()
     assert sorted(line for line in done.stdout.splitlines() if line.startswith("ended")) == ["ended 0 80", "ended 1 80"]
-    assert done.stderr.count("Round 80: G repeats itself") == 1
+    assert done.stderr.count("Step 80: G repeats itself") == 1

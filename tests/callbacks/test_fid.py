@@ -163,13 +163,13 @@ def test_training_is_the_same_bit_for_bit(tmp_path):
 
 def test_few_images_are_warned_of(tmp_path):
     run = trainer(tmp_path, callbacks=FID(DigitFeatures(), num_samples=64))
-    with pytest.warns(UserWarning, match="fd_digits of 64 images in 64 dimensions is biased upwards"):
+    with pytest.warns(UserWarning, match="fd_digits of 64 samples in 64 dimensions is biased upwards"):
         run.validate(vanilla(), DigitsDataModule(), verbose=False)
 
 
 def test_one_real_is_too_few(tmp_path):
     run = trainer(tmp_path, callbacks=FID(DigitFeatures()))
-    with pytest.raises(GANError, match="at least two real images, and the loader has 1"):
+    with pytest.raises(GANError, match="at least two real samples, and the loader has 1"):
         run.validate(vanilla(), DigitsDataModule(val_fraction=1e-4), verbose=False)
 
 
@@ -177,7 +177,7 @@ def test_one_real_is_too_few(tmp_path):
     ("arguments", "message"),
     [
         ({"num_samples": 1}, "at least two samples"),
-        ({"feature": nn.Flatten()}, "Flatten must say its num_features"),
+        ({"feature": nn.Flatten()}, "Flatten needs an attribute num_features"),
         ({"feature": DigitFeatures(), "weights": "here.pth"}, "weights are Inception's"),
     ],
 )
@@ -190,16 +190,15 @@ def test_a_feature_network_without_a_name_goes_by_its_class():
     class Pixels(nn.Flatten):
         num_features = 256
 
-    assert FID(Pixels()).score == "fd_pixels"
-    assert FID().score == "fid"
+    assert FID(Pixels()).features.name == "pixels"
 
 
 def test_points_and_odd_channels_are_refused_before_training(tmp_path):
-    points = VanillaGAN(image_shape=(2,), hidden_dim=8)
-    with pytest.raises(GANError, match=r"compares images, and the model's image_shape is \(2,\)"):
+    points = VanillaGAN(point_shape=(2,), hidden_dim=8)
+    with pytest.raises(GANError, match=r"'digits' takes samples of kind image, and these are of kind point"):
         trainer(tmp_path, max_steps=1, callbacks=FID(DigitFeatures())).fit(points, ToyDataModule())
     two_channels = VanillaGAN(image_shape=(2, 16, 16), hidden_dim=8)
-    with pytest.raises(GANError, match="Inception sees grey or RGB"):
+    with pytest.raises(GANError, match="Inception takes grey or RGB"):
         trainer(tmp_path, callbacks=FID()).validate(two_channels, [])
 
 
@@ -221,7 +220,7 @@ def test_a_config_file_can_ask_for_it(tmp_path, feature):
     again = parser.instantiate_classes(parser.parse_string(parser.dump(config))).callback
     for fid in (callback, again):
         assert (type(fid), fid.num_samples) == (FID, 500)
-        assert fid.score == {"D": "fd_digits", "C": "fd_mine", None: "fid"}[feature and feature[20]]
+        assert getattr(fid.features, "name", None) == {"D": "digits", "C": "mine", None: None}[feature and feature[20]]
 
 
 # ---- Inception's weights ---------------------------------------------------------------------------------------
@@ -275,14 +274,14 @@ def test_files_that_are_no_inception_weights_are_named_and_never_executed(tmp_pa
     assert "There is no file" in message(tmp_path / "nowhere.pth")
     bomb, marker = tmp_path / "bomb.pth", tmp_path / "exploded"
     bomb.write_bytes(pickle.dumps(Bomb(marker)))
-    assert f"{bomb} is no whole file of weights" in message(bomb)
+    assert f"{bomb} is damaged or holds more than weights" in message(bomb)
     assert not marker.exists()
     others = tmp_path / "others.pth"
     torch.save(nn.Linear(2, 2).state_dict(), others)
     assert f"{others} holds other weights" in message(str(others))
     offline.mkdir(parents=True)
     (offline / FILE).write_bytes(others.read_bytes()[:-40])  # a download that was cut short
-    assert f"{offline / FILE} is no whole file of weights" in message(None)
+    assert f"{offline / FILE} is damaged or holds more than weights" in message(None)
 
 
 def test_inception_score_follows_torch_fidelity(tmp_path, offline, monkeypatch):

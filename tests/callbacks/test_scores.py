@@ -54,14 +54,14 @@ def test_a_fit_leaves_records_of_best_and_last(tmp_path, caplog):
     records = read(tmp_path / "run" / "scores.jsonl")
     assert records == scores.scores
     named = [record for record in records if record.metric == "fd_digits"]
-    rounds = 1438 // 256
-    assert [record.round for record in named] == [rounds, 2 * rounds, 3 * rounds, 4 * rounds]
-    assert [record.images_seen for record in named] == [256 * record.round for record in named]
+    steps = 1438 // 256
+    assert [record.step for record in named] == [steps, 2 * steps, 3 * steps, 4 * steps]
+    assert [record.images_seen for record in named] == [256 * record.step for record in named]
     top, final = best(named), last(named)
     assert top.value == min(record.value for record in named)
     assert top.value == pytest.approx(saver.best_model_score.item())
     assert saver.best_model_path
-    expected = f"best {top.value:.4g} after {top.round} rounds, last {final.value:.4g} after {4 * rounds}"
+    expected = f"best {top.value:.4g} after {top.step} steps, last {final.value:.4g} after {4 * steps}"
     assert f"fd_digits: {expected}" in caplog.text
     assert "coverage_digits: best" in caplog.text
     (rescored,) = score(GAN.load_from_checkpoint(saver.best_model_path), digits(), features="digits")

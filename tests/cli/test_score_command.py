@@ -96,7 +96,7 @@ def test_checkpoints_of_two_runs_by_three_seeds(home, tmp_path):
     assert [label.rpartition(",")[0] for label in labels] == [
         f"runs/s{seed}/version_0/{name}" for seed in (0, 1) for name in ("best", "last")
     ]
-    assert labels[1].endswith(f"last, {2 * (1438 // 256)} rounds")
+    assert labels[1].endswith(f"last, {2 * (1438 // 256)} steps")
     assert list(cells)[4:] == ["DigitsDataModule train", *(f"{name}, DCGAN, ema, 2 runs" for name in ("best", "last"))]
 
     records = read(tmp_path / "all.jsonl")
@@ -110,7 +110,7 @@ def test_checkpoints_of_two_runs_by_three_seeds(home, tmp_path):
         of_path = [record for record in records if record.fakes == f"runs/s{seed}/version_0/checkpoints/last.ckpt"]
         values = [record.value for record in of_path if record.metric == "fd_digits"]
         assert values == pytest.approx(by_seed)
-        assert {record.round for record in of_path} == {10}
+        assert {record.step for record in of_path} == {10}
         assert {record.images_seen for record in of_path} == {2560}
         mean, deviation = statistics.fmean(by_seed), statistics.stdev(by_seed)
         assert cells[labels[2 * seed + 1]][0] == f"{mean:.4g} ± {deviation:.2g}"
@@ -196,7 +196,7 @@ def test_the_second_run_computes_no_real(home, tmp_path):
         (("--real", "real", "--floor", "true"), "leave out --data, and --floor"),
         (("--ckpt_path", "classes"), "There is no best.ckpt or last.ckpt below 'classes'"),
         (("--ckpt_path", "none.ckpt"), "There is no checkpoint at 'none.ckpt'"),
-        (("--n", "1"), "Scores need at least two images"),
+        (("--n", "1"), "Scores need at least two samples"),
         (("--seeds", "-1"), "--seeds '-1' is out of range: numbers go from 0 to 65535"),
         (("--seeds", str(2**64)), f"--seeds '{2**64}' is out of range: numbers go from 0 to 65535"),
         (("--seeds", "0-65536"), "--seeds '0-65536' is out of range"),
@@ -204,14 +204,17 @@ def test_the_second_run_computes_no_real(home, tmp_path):
         (("--floor", "true", "--n", "5000"), "DigitsDataModule has 1438 images, fewer than 5000"),
         (("--data", "DigitsDataModule", "--data.image_size", "8"), r"makes images of \(1, 16, 16\).* are \(1, 8, 8\)"),
         (("--data", "DigitModule"), "There is no data class 'DigitModule', did you mean 'DigitsDataModule'"),
-        (("--data", "ToyDataModule"), "ToyDataModule holds no images of one kind"),
+        (
+            ("--data", "ToyDataModule"),
+            "ToyDataModule holds samples of kind point, and those to score are of kind image",
+        ),
         (
             ("--data", "PairedImagesDataModule", "--data.folder", "real"),
-            "PairedImagesDataModule holds no images of one",
+            "PairedImagesDataModule holds images of two domains",
         ),
         (
             ("--data", "UnpairedImagesDataModule", "--data.folder", "real"),
-            "UnpairedImagesDataModule holds no images of",
+            "UnpairedImagesDataModule holds images of two",
         ),
         (("--data", "StreamingDataModule", "--data.folder", "real"), "There are no shards in 'real/train'"),
         (("--data", "DataError"), "There is no data class 'DataError'"),
@@ -234,7 +237,7 @@ def test_mistakes_end_in_one_sentence(home, words, sentence):
 
 def test_nothing_to_score_or_to_compare_with(home, tmp_path):
     assert "There is nothing to score" in gan_modules("score", *DIGITS, cwd=home)[2]
-    assert "There are no real images to compare with" in gan_modules("score", "--fake", "real", *DIGITS, cwd=home)[2]
+    assert "There are no real samples to compare with" in gan_modules("score", "--fake", "real", *DIGITS, cwd=home)[2]
     lonely = tmp_path / "model.ckpt"
     lonely.write_bytes((home / "runs/s0/version_0/checkpoints/last.ckpt").read_bytes())
     said = gan_modules("score", "--ckpt_path", lonely, *DIGITS, cwd=home)[2]
@@ -339,9 +342,9 @@ def test_modes_of_points(tmp_path):
     """Of checkpoints that make points, with and without classes, against the count over their samples."""
     data = ToyDataModule()
     models = {
-        "a": VanillaGAN(image_shape=(2,), latent_dim=4, hidden_dim=16),
-        "b": VanillaGAN(image_shape=(2,), latent_dim=4, hidden_dim=16),
-        "c": CGAN(image_shape=(2,), num_classes=8, latent_dim=4, hidden_dim=16),
+        "a": VanillaGAN(point_shape=(2,), latent_dim=4, hidden_dim=16),
+        "b": VanillaGAN(point_shape=(2,), latent_dim=4, hidden_dim=16),
+        "c": CGAN(point_shape=(2,), num_classes=8, latent_dim=4, hidden_dim=16),
     }
     for name, model in models.items():
         with torch.no_grad():  # spread far enough to come by some modes
@@ -369,10 +372,10 @@ def test_modes_of_points(tmp_path):
         assert records[0].settings == {"centres": data.centres.tolist(), "std": data.std, "within": 3.0}
     toy = ("--data", "ToyDataModule")
     for arguments, sentence in (
-        (("--metrics", "modes", "--data", "DigitsDataModule"), "DigitsDataModule holds no points: pass --data Toy"),
+        (("--metrics", "modes", "--data", "DigitsDataModule"), "DigitsDataModule holds samples of kind image"),
         (("--metrics", "modes", *toy, "--data.distribution", "rings"), "'rings' has no centres"),
         (("--metrics", "modes", *toy, "--data.distribution", "25gaussians"), "the mixture has 25 modes of .2,."),
-        (("--metrics", "fid", *toy), "Points have no scores but --metrics modes"),
+        (("--metrics", "fid", "--features", "digits", *toy), "'digits' takes samples of kind image"),
     ):
         status, _, err = gan_modules("score", "--ckpt_path", "c/last.ckpt", *arguments, cwd=tmp_path)
         assert (status, bool(re.fullmatch(rf"error: .*{sentence}.*\n", err))) == (2, True), err

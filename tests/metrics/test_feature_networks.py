@@ -48,7 +48,7 @@ def test_names_files_and_modules_stand_for_networks():
         feature_network("inzeption")
     with pytest.raises(GANError, match="weights belong to inception"):
         feature_network("digits", weights=BUNDLED)
-    with pytest.raises(GANError, match="Flatten must say its num_features"):
+    with pytest.raises(GANError, match="Flatten needs an attribute num_features"):
         feature_network(nn.Flatten())
 
 
@@ -105,9 +105,9 @@ def test_positions_of_a_larger_grid_are_brought_over_as_dinov2_does(tmp_path):
 
 def test_networks_without_classes_score_none():
     for metric in (InceptionScore, StackedModes):
-        with pytest.raises(GANError, match="'pixels' tells no classes apart"):
+        with pytest.raises(GANError, match="'pixels' does not classify"):
             metric(Pixels())
-    with pytest.raises(GANError, match="'pixels' sees whole bytes only"):
+    with pytest.raises(GANError, match="of images, and 'pixels' is none"):
         PerceptualPathLength(Pixels())
     with pytest.raises(GANError, match="three channels, and these have 1"):
         StackedModes("digits").update(torch.zeros(2, 1, 16, 16), real=False)
@@ -119,7 +119,7 @@ def test_too_few_images_are_said_to_be():
         (
             FrechetDistance("digits"),
             1,
-            "FrechetDistance cannot score: at least two real images are needed.*there are 1",
+            "FrechetDistance cannot score: at least two real samples are needed.*there are 1",
         ),
         (KernelDistance("digits"), 1, "two real and two fake samples: there are 1, 1"),
         (PrecisionRecall("digits"), 2, "Neighbour number 3 is asked for, and each sample has 1"),
@@ -207,7 +207,7 @@ def test_weights_that_cannot_be_had_are_named_and_others_refused(network, file, 
     assert "There is no file" in sentence(weights=tmp_path / "nowhere.pth")
     bomb, marker = tmp_path / "bomb.pth", tmp_path / "exploded"
     bomb.write_bytes(pickle.dumps(Bomb(marker)))
-    assert f"{bomb} is no whole file of weights" in sentence(weights=bomb)
+    assert f"{bomb} is damaged or holds more than weights" in sentence(weights=bomb)
     assert not marker.exists()
     others = tmp_path / "others.pth"
     for contents in (nn.Linear(2, 2).state_dict(), load_file(BUNDLED), [torch.zeros(3)]):
@@ -216,7 +216,7 @@ def test_weights_that_cannot_be_had_are_named_and_others_refused(network, file, 
         assert f"{others} holds other weights" in message
         assert file in message
     (tmp_path / "cut.pth").write_bytes(others.read_bytes()[:-40])
-    assert "is no whole file of weights" in sentence(weights=tmp_path / "cut.pth")
+    assert "is damaged or holds more than weights" in sentence(weights=tmp_path / "cut.pth")
     offline.mkdir(parents=True, exist_ok=True)
     (offline / file).write_bytes(b"")  # a download that was cut short
-    assert f"{offline / file} is no whole file of weights" in sentence()
+    assert f"{offline / file} is damaged or holds more than weights" in sentence()

@@ -8,7 +8,6 @@ from unittest.mock import patch
 
 import numpy as np
 import pytest
-import timm.models.vision_transformer
 import torch
 import torch_fidelity
 import torch_fidelity.feature_extractor_clip
@@ -18,7 +17,8 @@ import torchvision
 from oracles import Row, check, row, scored
 from PIL import Image
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F
 from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x
 
 from gan_modules.metrics import (
@@ -114,7 +114,7 @@ def resizers() -> Iterator[Row]:
     pixels = torch.randint(256, (1, 3, 90, 50), generator=random, dtype=torch.uint8)
     network = DINOv2Features(dino_file())
     seen = []
-    network.network.patch_embed["proj"].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0][0]))
+    network.network.patch_embed.proj.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0][0]))
     network(pixels)
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (network.mean, network.std))
     pillow = Image.fromarray(pixels[0].permute(1, 2, 0).numpy()).resize((224, 224), Image.Resampling.BICUBIC)
@@ -123,29 +123,51 @@ def resizers() -> Iterator[Row]:
 
 
 @cache
-def dino_file() -> str:
+def dino_state() -> dict[str, Tensor]:
+    """A DINOv2 of two blocks, 128 wide, by the names of the authors' files."""
     torch.manual_seed(0)
-    reference = timm_dino()
-    path = str(Path(tempfile.mkdtemp()) / "dino.pth")
-    torch.save(reference.state_dict() | {"mask_token": torch.zeros(1, 128)}, path)
-    return path
+    width = 128
+    shapes = {
+        "cls_token": (1, 1, width),
+        "pos_embed": (1, 257, width),
+        "patch_embed.proj.weight": (width, 3, 14, 14),
+        "patch_embed.proj.bias": (width,),
+    }
+    for block in ("blocks.0.", "blocks.1."):
+        for name, rows, columns in (("attn.qkv", 3, 1), ("attn.proj", 1, 1), ("mlp.fc1", 4, 1), ("mlp.fc2", 1, 4)):
+            shapes |= {f"{block}{name}.weight": (rows * width, columns * width), f"{block}{name}.bias": (rows * width,)}
+        shapes |= {f"{block}{name}": (width,) for name in ("ls1.gamma", "ls2.gamma")}
+    for norm in ("blocks.0.norm1", "blocks.0.norm2", "blocks.1.norm1", "blocks.1.norm2", "norm"):
+        shapes |= {f"{norm}.weight": (width,), f"{norm}.bias": (width,)}
+    return {name: torch.randn(shape) * 0.1 for name, shape in shapes.items()}
 
 
 @cache
-def timm_dino() -> nn.Module:
-    vit = timm.models.vision_transformer.VisionTransformer(
-        img_size=224,
-        patch_size=14,
-        embed_dim=128,
-        depth=2,
-        num_heads=2,
-        init_values=1.0,
-        num_classes=0,
-        global_pool="token",
-    )
-    for parameter in vit.parameters():
-        nn.init.normal_(parameter, std=0.1)
-    return vit.eval()
+def dino_file() -> str:
+    path = str(Path(tempfile.mkdtemp()) / "dino.pth")
+    torch.save(dino_state() | {"mask_token": torch.zeros(1, 128)}, path)
+    return path
+
+
+def dino_by_torch(images: Tensor) -> Tensor:
+    """The class token by PyTorch's own encoder, with the scales of the branches folded into their last layers."""
+    state = dino_state()
+    patches = F.conv2d(images, state["patch_embed.proj.weight"], state["patch_embed.proj.bias"], stride=14)
+    tokens = torch.cat([state["cls_token"].expand(len(images), -1, -1), patches.flatten(2).mT], dim=1)
+    x = tokens + state["pos_embed"]
+    for block in ("blocks.0.", "blocks.1."):
+        layer = nn.TransformerEncoderLayer(128, 2, 512, 0.0, "gelu", 1e-6, batch_first=True, norm_first=True).eval()
+        names = {"self_attn.in_proj_": "attn.qkv.", "self_attn.out_proj.": "attn.proj.", "linear1.": "mlp.fc1."}
+        names |= {"linear2.": "mlp.fc2.", "norm1.": "norm1.", "norm2.": "norm2."}
+        scales = {"attn.proj.": state[f"{block}ls1.gamma"], "mlp.fc2.": state[f"{block}ls2.gamma"]}
+        for theirs, ours in names.items():
+            for part in ("weight", "bias"):
+                tensor = state[f"{block}{ours}{part}"]
+                if ours in scales:
+                    tensor = tensor * scales[ours].view(-1, *[1] * (tensor.ndim - 1))
+                layer.get_parameter(theirs + part).data.copy_(tensor)
+        x = layer(x)
+    return F.layer_norm(x[:, 0], (128,), state["norm.weight"], state["norm.bias"], 1e-6)
 
 
 def transformers() -> Iterator[Row]:
@@ -153,8 +175,8 @@ def transformers() -> Iterator[Row]:
     ours = DINOv2Features(dino_file())
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (ours.mean, ours.std))
     with torch.no_grad():
-        theirs = timm_dino()((images / 255 - mean) / std)
-        yield row("DINOv2Features", "timm", ours(images), theirs, 1e-5)
+        theirs = dino_by_torch((images / 255 - mean) / std)
+        yield row("DINOv2Features", "torch.nn.TransformerEncoderLayer", ours(images), theirs, 1e-5)
 
     torch.manual_seed(1)
     clip = torch_fidelity.feature_extractor_clip.VisionTransformer(32, 8, 128, 2, 2, 40).eval()

@@ -127,3 +127,23 @@ def test_impossible_sizes_are_refused_in_one_sentence(build, shape, request):
         build(shape)
     name = request.node.callspec.id.split("-")[-1]
     assert str(error.value).startswith(f"{name} cannot be built for image_shape {shape}")
+
+
+EVERY_DISCRIMINATOR = DISCRIMINATORS | {
+    "patch": lambda: networks.PatchGAN(3, 8, 2),
+    "pixel": lambda: networks.PixelGAN(3, 8),
+    "stylegan": lambda: networks.StyleGANDiscriminator((3, 16, 16), 0, 64, 8),
+    "stylegan2": lambda: networks.StyleGAN2Discriminator((3, 16, 16), 0, 64, 8),
+}
+
+
+@pytest.mark.parametrize("name", EVERY_DISCRIMINATOR)
+def test_logits_are_a_head_on_features(name):
+    discriminator = EVERY_DISCRIMINATOR[name]()
+    x = torch.randn(4, 3, 16, 16)
+    features = discriminator.features(x)
+    assert torch.equal(discriminator.logits(features), discriminator(x))
+    assert features.shape[1] > 1  # more than the logit
+    features.sum().backward()  # reaches the body, and not the head
+    reached = {name for name, parameter in discriminator.named_parameters() if parameter.grad is not None}
+    assert set() < reached < {name for name, _ in discriminator.named_parameters()}

@@ -91,7 +91,7 @@ def test_weights_begin_as_published():
         (lambda: build_translator("unet_96", 3, 3), "another power of two"),
         (lambda: UNet(3, 3, 1), "depth=1 must be at least 2"),
         (lambda: ResNetTranslator(3, 3, -1), "blocks=-1"),
-        (lambda: PatchGAN(3, layers=0), "PixelGAN judges single pixels"),
+        (lambda: PatchGAN(3, layers=0), "PixelGAN is for single pixels"),
         (lambda: PixelGAN(3, norm="layer"), "norm='layer' must be 'batch' or 'instance'"),
     ],
 )

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from gan_modules.scoring.cache import FeatureCache, SetDigest, image_digests
+from gan_modules.scoring.cache import FeatureCache, SetDigest, sample_digests
 
 
 def random_images(n, *shape):
@@ -58,7 +58,7 @@ def test_the_folder_by_argument_by_environment_and_by_default(tmp_path, monkeypa
 def test_a_disk_that_refuses_is_only_warned_of(tmp_path):
     (tmp_path / "file").write_text("")
     cache = FeatureCache(tmp_path / "file")
-    with pytest.warns(UserWarning, match="not kept for the next run: .*could not be written"):
+    with pytest.warns(UserWarning, match="not cached for the next run: .*could not be written"):
         cache.put("key", {"features": torch.zeros(1, 1)})
     assert cache.get("key") is None
 
@@ -97,7 +97,7 @@ def test_the_hash_of_a_set_heeds_every_pixel_but_not_the_order():
     def digest(*batches):
         found = SetDigest()
         for batch in batches:
-            found.update(image_digests(batch))
+            found.update(sample_digests(batch))
         return str(found)
 
     whole = digest(images)
@@ -109,6 +109,6 @@ def test_the_hash_of_a_set_heeds_every_pixel_but_not_the_order():
     others = [one_pixel, turned, images[:9], torch.cat([images, images[:1]]), torch.cat([images, images])]
     assert len({whole, *map(digest, others)}) == 6
     first = hashlib.blake2b(images[0].numpy().tobytes(), digest_size=16, key=b"(3, 4, 5)").digest()
-    assert image_digests(images)[0] == first
-    expected = sum(int.from_bytes(d[:8], sys.byteorder) for d in image_digests(images)) % 2**64
+    assert sample_digests(images)[0] == first
+    expected = sum(int.from_bytes(d[:8], sys.byteorder) for d in sample_digests(images)) % 2**64
     assert whole == f"{expected:016x}"

@@ -11,10 +11,10 @@ from datamodules import DigitsDataModule
 from gan_modules import CGAN, GANError, VanillaGAN
 from gan_modules.metrics import DigitFeatures, InceptionScore, KernelDistance, PerceptualPathLength
 from gan_modules.scoring import score
-from gan_modules.scoring.catalogue import METRICS
-from gan_modules.scoring.extraction import BLOCK_IMAGES
-from gan_modules.scoring.generation import Draw
-from gan_modules.scoring.record import unlike
+from gan_modules.scoring.extraction import BLOCK_SAMPLES
+from gan_modules.scoring.generation import SampleStream
+from gan_modules.scoring.metric_names import METRICS
+from gan_modules.scoring.record import protocol_differences
 
 
 @contextmanager
@@ -33,10 +33,6 @@ def counted(network):
 def vanilla(seed=0):
     torch.manual_seed(seed)
     return VanillaGAN(image_shape=(1, 16, 16), latent_dim=8, hidden_dim=32)
-
-
-class NoLatents:
-    image_shape, num_classes = (1, 16, 16), 0
 
 
 def digits(split=1):
@@ -125,7 +121,7 @@ def test_metrics_of_fakes_alone_take_no_reals(tmp_path):
             (name, beside[name].value) for name in ("is_digits", "diversity_digits", "ppl_digits")
         ]
         assert {(one.n_real, one.reals_digest, one.n_fake) for one in found} == {(0, "", 60)}
-        assert not any(map(unlike, found, (beside[one.metric] for one in found)))
+        assert not any(map(protocol_differences, found, (beside[one.metric] for one in found)))
     assert (beside["fd_digits"].n_real, len(beside["fd_digits"].reals_digest)) == (80, 16)
     assert score(vanilla(), real, ["is"], network)[0].n_fake == 80  # their number is still the default
     metric = InceptionScore(network)
@@ -153,8 +149,6 @@ def test_path_lengths_see_the_generator():
     assert found["ppl_digits"].value == pytest.approx(float(by_hand.compute()["ppl_digits"]), rel=1e-6)
     assert not found["ppl_digits"].higher_is_better
     assert [one.metric for one in score(real, real, ["ppl", "fid"], "digits")] == ["fd_digits"]  # without a generator
-    with pytest.raises(GANError, match="NoLatents tells no latent_dim"):
-        score(NoLatents(), real, ["ppl"], "digits")
 
 
 def test_stacked_modes_are_counted_channel_by_channel():
@@ -180,7 +174,7 @@ def test_classes_are_as_frequent_as_the_reals():
     model = CGAN(image_shape=(1, 16, 16), latent_dim=8, hidden_dim=32)
     counts = torch.tensor([0, 0, 60, 0, 20, 0, 0, 0, 0, 1])
     for n, expected in ((81, counts), (162, 2 * counts)):
-        labels = torch.cat([part for _, part in Draw(model, 16, 0, class_counts=counts)._batches(n)])[:n]
+        labels = torch.cat([part for _, part in SampleStream(model, 16, 0, condition_counts=counts).batches(n)])[:n]
         assert torch.equal(labels.bincount(minlength=10), expected)
     with pytest.raises(GANError, match="the reals come without labels"):
         score(model, images(30), features="digits")
@@ -188,7 +182,7 @@ def test_classes_are_as_frequent_as_the_reals():
 
 def test_seeds_have_no_sample_in_common():
     model = vanilla()
-    drawn = [torch.cat(list(Draw(model, 8, seed).samples(40))) for seed in (0, 1, 2, 65_535)]
+    drawn = [torch.cat(list(SampleStream(model, 8, seed).samples(40))) for seed in (0, 1, 2, 65_535)]
     together = torch.cat(drawn).flatten(1)
     assert len(together.unique(dim=0)) == len(together) == 160
 
@@ -198,7 +192,7 @@ def test_seeds_have_no_sample_in_common():
 
 def test_the_second_run_computes_no_real(tmp_path):
     real = digits(0)[0]  # of more than one block
-    assert len(real) > BLOCK_IMAGES
+    assert len(real) > BLOCK_SAMPLES
     network = DigitFeatures()
     with counted(network) as seen:
         (first,) = score(images(50), real, features=network, cache=tmp_path)
@@ -246,7 +240,7 @@ def test_a_block_that_a_kill_left_out_is_all_that_is_missing(tmp_path):
     last.unlink()
     with counted(network) as seen:
         score(images(9), real, features=network, cache=tmp_path)
-    assert seen[0] == 1438 - BLOCK_IMAGES + 9
+    assert seen[0] == 1438 - BLOCK_SAMPLES + 9
 
 
 def test_modules_of_others_are_never_looked_up(tmp_path):
@@ -281,19 +275,19 @@ def test_blocks_are_small_where_images_are_large(tmp_path):
     [
         ({"metrics": ["fdi"]}, "There is no metric 'fdi', did you mean 'fid'"),
         ({"metrics": []}, "Name at least one metric"),
-        ({"metrics": ["is"], "features": nn.Sequential()}, "must say its num_features"),
+        ({"metrics": ["is"], "features": nn.Sequential()}, "needs an attribute num_features"),
         ({"features": "digitz"}, "There is no feature network 'digitz'"),
-        ({"fakes": images(1)}, "at least two fake images"),
-        ({"reals": images(1)}, "at least two real images"),
+        ({"fakes": images(1)}, "at least two fake samples"),
+        ({"reals": images(1)}, "at least two real samples"),
         ({"fakes": images(4, shape=(2, 16, 16))}, "have 2 channels"),
         ({"metrics": ["modes"]}, "Stacked images have three channels, and these have 1"),
-        ({"metrics": ["is", "fid"], "reals": None}, "is fid of these fakes takes real images: pass reals"),
+        ({"metrics": ["is", "fid"], "reals": None}, "is fid of these fakes needs real samples: pass reals"),
         (
             {"metrics": ["is"], "reals": None, "fakes": CGAN(image_shape=(1, 16, 16), latent_dim=8, hidden_dim=32)},
-            "is of these fakes takes real images",
+            "is of these fakes needs real samples",
         ),
         ({"fakes": vanilla(), "seed": 65_536}, "seed=65536 must be from 0 to 65535"),
-        ({"metrics": ["is"], "reals": None, "fakes": vanilla()}, "how many samples to score: pass n"),
+        ({"metrics": ["is"], "reals": None, "fakes": vanilla()}, "no default number of samples to score: pass n"),
     ],
 )
 def test_mistakes_end_in_a_sentence(arguments, sentence):

@@ -32,7 +32,7 @@ SCORE = Score(
     seed=3,
     weights="ema",
     truncation=1.0,
-    round=4_000,
+    step=4_000,
     images_seen=256_000,
 )
 OTHER = {
@@ -56,7 +56,7 @@ OTHER = {
     settings=st.dictionaries(st.text(), st.integers()),
 )
 def test_a_line_holds_the_whole_record(value, texts, number, settings):
-    score = replace(SCORE, value=value, fakes=texts, split=texts, round=number, seed=number, settings=settings)
+    score = replace(SCORE, value=value, fakes=texts, split=texts, step=number, seed=number, settings=settings)
     line = score.to_json()
     assert "\n" not in line
     assert Score.from_json(line) == score
@@ -81,16 +81,16 @@ def test_each_difference_of_protocol_is_refused_by_name(name):
             refused()
 
 
-def test_every_field_is_protocol_or_circumstance():
-    circumstances = {
-        *("value", "std", "higher_is_better", "reals", "split", "fakes", "seed", "round", "images_seen", "versions"),
+def test_every_field_is_part_of_the_protocol_or_of_the_run():
+    of_the_run = {
+        *("value", "std", "higher_is_better", "reals", "split", "fakes", "seed", "step", "images_seen", "versions"),
     }
     assert set(OTHER) == set(PROTOCOL)
-    assert {field.name for field in fields(Score)} == circumstances | set(PROTOCOL)
+    assert {field.name for field in fields(Score)} == of_the_run | set(PROTOCOL)
 
 
 def test_what_may_differ_compares():
-    other = replace(SCORE, value=10.0, seed=4, round=9, fakes="elsewhere", images_seen=1, versions={})
+    other = replace(SCORE, value=10.0, seed=4, step=9, fakes="elsewhere", images_seen=1, versions={})
     assert compare(SCORE, other) == 2.5
     assert other.better_than(SCORE)
     assert not replace(other, higher_is_better=True).better_than(replace(SCORE, higher_is_better=True))
@@ -111,7 +111,7 @@ def test_mean_and_deviation_over_seeds():
 
 
 def test_best_and_last():
-    scores = [replace(SCORE, value=v, round=r) for v, r in ((9.0, 100), (4.0, 200), (math.nan, 300), (6.0, 400))]
+    scores = [replace(SCORE, value=v, step=r) for v, r in ((9.0, 100), (4.0, 200), (math.nan, 300), (6.0, 400))]
     assert best(scores) == scores[1]
     assert best([replace(s, higher_is_better=True) for s in scores]).value == 9.0
     assert best(scores[2:]) == scores[3]
@@ -159,6 +159,13 @@ def test_a_killed_writer_leaves_whole_records(tmp_path):
     seeds = [score.seed for score in read(path)]
     assert seeds == list(range(len(seeds)))
     assert len(seeds) > 100
+
+
+def test_records_of_the_first_edition_are_read(tmp_path):
+    path = tmp_path / "scores.jsonl"
+    path.write_text(SCORE.to_json().replace('"step": 4000', '"round": 4000') + "\n")
+    assert '"round"' in path.read_text()
+    assert read(path) == [SCORE]
 
 
 def test_files_that_are_something_else_are_named(tmp_path):

@@ -16,7 +16,7 @@ from datamodules import DigitsDataModule
 from gan_modules import CGAN
 from gan_modules.scoring import Evaluator
 from gan_modules.scoring.cache import FeatureCache
-from gan_modules.scoring.catalogue import build_metrics
+from gan_modules.scoring.metric_names import build_metrics
 from gan_modules.metrics import DigitFeatures
 
 torch.set_num_threads(1)
@@ -29,15 +29,15 @@ model = CGAN(image_shape=(1, 16, 16), latent_dim=8, hidden_dim=32)
 with torch.no_grad():
     model.generator_ema.embedding.weight.mul_(20)
 names = ["fid", "kid", "is", "mifid", "prdc", "duplicates", "diversity", "ppl"]
-examiner = Evaluator(
+evaluator = Evaluator(
     build_metrics(names, DigitFeatures()), num_classes=10, cache=FeatureCache(folder), batch_size=20
 )
 images, labels = DigitsDataModule().splits[1].tensors
 for part in range(rank, 12, processes):
-    examiner.add_reals(images[part * 30 : part * 30 + 30], labels[part * 30 : part * 30 + 30])
-examiner.end_reals()
+    evaluator.add_reals(images[part * 30 : part * 30 + 30], labels[part * 30 : part * 30 + 30])
+evaluator.end_reals()
 for seed, n in ((0, 150), (1, 150), (2, 15)):  # of 15, which are a batch, the second process has none
-    scores = examiner.examine(model, n, seed, progress=False)
+    scores = evaluator.evaluate(model, n, seed, progress=False)
     json.dump([score.to_json() for score in scores], open(f"{folder}/{processes}_{rank}_{seed}.json", "w"))
 """
 

@@ -1,4 +1,4 @@
-"""The doctor of a growing game: samples are compared with reals as coarse as they are."""
+"""Diagnose on a growing game: samples are compared with reals as coarse as they are."""
 
 import json
 
@@ -21,7 +21,7 @@ def blocks(images, size):
 
 @pytest.fixture
 def diagnosed(tmp_path, as_loader, noise_batches):
-    """A game that grows but does not learn: the model, its training and held-out reals, what the doctor has found."""
+    """A game that grows but does not learn: the model, its training and held-out reals, the figures found."""
 
     def diagnosed(rounds, spread=1.0, **options):
         torch.manual_seed(0)
@@ -32,17 +32,17 @@ def diagnosed(tmp_path, as_loader, noise_batches):
         images = [spread * images for (images,) in noise_batches(rounds + 5, (1, 16, 16))]
         loaders = [as_loader([(part,) for part in parts]) for parts in (images[5:], images[:5])]
         quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
-        doctor = Diagnose(every_n_steps=5, num_samples=30, grace=0, patience=1)
+        diagnose = Diagnose(every_n_steps=5, num_samples=30, grace=0, patience=1)
         trainer = Trainer(
             accelerator="cpu",
             max_steps=rounds,
-            callbacks=doctor,
+            callbacks=diagnose,
             default_root_dir=tmp_path,
             val_check_interval=4,
             **quiet,
         )
         trainer.fit(model, *loaders)
-        checks = [json.loads(line) for line in (tmp_path / "doctor.jsonl").read_text().splitlines()]
+        checks = [json.loads(line) for line in (tmp_path / "diagnostics.jsonl").read_text().splitlines()]
         return model, torch.cat(images[5:])[:30].numpy(), torch.cat(images[:5]).numpy(), checks
 
     return diagnosed
@@ -66,7 +66,7 @@ def test_figures_are_those_at_the_level(level, growth, diagnosed):
     with torch.no_grad():  # in the batches of the training, as it sees each among others
         on_real, on_held_out, on_fake = (
             np.concatenate([model.discriminator(part).ravel().numpy() for part in images.split(6)])
-            for images in (*map(torch.from_numpy, (real, held_out)), model.generator(z))
+            for images in (*map(torch.from_numpy, (real, held_out)), model.sample(30, z=z, ema=False))
         )
     truth = np.repeat([1, 0], 30)
     assert figures["auc"] == pytest.approx(roc_auc_score(truth, np.r_[on_real, on_fake]), abs=2e-3)
@@ -76,6 +76,6 @@ def test_figures_are_those_at_the_level(level, growth, diagnosed):
 def test_nothing_is_forgotten_while_the_networks_grow(diagnosed):
     """Samples in the midst of widely spread reals are near to all of them, at each size."""
     _, _, _, checks = diagnosed(20, spread=100.0, lod_training_images=12, lod_transition_images=24)
-    assert [check["round"] for check in checks] == [5, 10, 15, 20]
+    assert [check["step"] for check in checks] == [5, 10, 15, 20]
     assert [check["coverage"] for check in checks] == [1, 1, 1, 1]
-    assert [check["best_coverage"] for check in checks] == [0, 0, 1, 1]  # the full size is reached in round 13
+    assert [check["best_coverage"] for check in checks] == [0, 0, 1, 1]  # the full size is reached at step 13

@@ -1,4 +1,4 @@
-"""What the doctor goes by: figures against scikit-learn and numpy, and a sentence for each that is ill."""
+"""Diagnostics: figures against scikit-learn and numpy, and a sentence for each that is beyond its limit."""
 
 import numpy as np
 import pytest
@@ -6,8 +6,8 @@ import torch
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 from torch import nn
 
-from gan_modules.callbacks import Limits, vitals
-from gan_modules.callbacks.complaints import complaints
+from gan_modules.callbacks import Limits, diagnostics
+from gan_modules.callbacks.warnings import find_warnings
 
 
 @pytest.mark.parametrize("shift", [0.0, 0.5, 5.0])
@@ -16,12 +16,12 @@ def test_auc_and_threshold_are_scikit_learns(shift):
     real, fake = np.round(rng.normal(shift, 1, 300), 1), np.round(rng.normal(0, 1, 200), 1)  # with ties
     truth, logits = np.r_[np.ones(300), np.zeros(200)], np.r_[real, fake]
     tensors = torch.from_numpy(real).float(), torch.from_numpy(fake).float()
-    assert vitals.auc(*tensors) == pytest.approx(roc_auc_score(truth, logits))
+    assert diagnostics.auc(*tensors) == pytest.approx(roc_auc_score(truth, logits))
     best = max(balanced_accuracy_score(truth, logits >= t) for t in logits)
-    threshold = vitals.best_threshold(*tensors)
+    threshold = diagnostics.best_threshold(*tensors)
     found = (tensors[0] >= threshold).double().mean() / 2 + (tensors[1] < threshold).double().mean() / 2
     assert found.item() == pytest.approx(best)
-    assert vitals.auc(tensors[0] * 7 + 3, tensors[1] * 7 + 3) == pytest.approx(vitals.auc(*tensors), abs=1e-3)
+    assert diagnostics.auc(tensors[0] * 7 + 3, tensors[1] * 7 + 3) == pytest.approx(diagnostics.auc(*tensors), abs=1e-3)
 
 
 def test_spectral_norms_are_the_largest_singular_values():
@@ -29,7 +29,7 @@ def test_spectral_norms_are_the_largest_singular_values():
     network = nn.Sequential(nn.Conv2d(3, 8, 4), nn.BatchNorm2d(8), nn.ConvTranspose2d(8, 3, 4), nn.Linear(40, 30))
     with torch.no_grad():
         network[3].weight.copy_(torch.outer(torch.arange(30.0), torch.ones(40)))  # of rank one: |a| |b|
-    norms = vitals.spectral_norms(network)
+    norms = diagnostics.spectral_norms(network.named_parameters())
     assert set(norms) == {"0.weight", "2.weight", "3.weight"}  # no biases, no BatchNorm
     assert norms["3.weight"] == pytest.approx(np.sqrt((np.arange(30) ** 2).sum() * 40))
     for name in norms:
@@ -58,11 +58,11 @@ LAYERS = {"generator": "layers.0.weight"}
     [
         ("duplicates", {"duplicates": 0.37}, "G repeats itself: 37% of 512 samples have a near twin among them"),
         ("coverage", {"coverage": 0.04}, "G misses most of the data: its samples come near 4% of the reals"),
-        ("coverage", {"coverage": 0.2}, "come near 20% of the reals, and came near 60% in round 700"),
+        ("coverage", {"coverage": 0.2}, "come near 20% of the reals, and came near 60% at step 700"),
         (
             "overfit",
             {"overfit": 0.91},
-            "D knows the training images by heart: it ranks one above a held-out image in 91%",
+            "D overfits: it ranks a training sample above a held-out one in 91%",
         ),
         ("saturation", {"saturation": 0.8}, "80% of their values lie beyond ±0.99, of the reals' 30%"),
         (
@@ -75,21 +75,21 @@ LAYERS = {"generator": "layers.0.weight"}
     ],
 )
 def test_each_figure_has_its_sentence(name, ill, sentence):
-    found = complaints(WELL | ill, Limits(), 700, LAYERS)
+    found = find_warnings(WELL | ill, Limits(), 700, LAYERS)
     assert set(found) == {name}
     assert sentence in found[name]
     assert "; " in found[name]  # and a remedy
 
 
-def test_the_judge_is_blamed_only_where_the_samples_are_poor():
+def test_the_discriminator_is_blamed_only_where_the_samples_are_poor():
     for auc, sentence in ((1.0, "D leaves G behind"), (0.5, "D cannot tell samples from reals, though they differ")):
-        assert complaints(WELL | {"auc": auc}, Limits(), 0, LAYERS) == {}
-        poor = complaints(WELL | {"auc": auc, "coverage": 0.03, "best_coverage": 0.03}, Limits(), 0, LAYERS)
+        assert find_warnings(WELL | {"auc": auc}, Limits(), 0, LAYERS) == {}
+        poor = find_warnings(WELL | {"auc": auc, "coverage": 0.03, "best_coverage": 0.03}, Limits(), 0, LAYERS)
         assert set(poor) == {"coverage", "balance"}
         assert poor["balance"].startswith(sentence)
 
 
-def test_what_is_well_or_unknown_is_not_complained_of():
-    assert complaints(WELL, Limits(), 0, LAYERS) == {}
-    assert complaints({}, Limits(), 0, LAYERS) == {}
-    assert set(complaints(WELL, Limits(duplicates=0.005), 0, LAYERS)) == {"duplicates"}
+def test_what_is_well_or_unknown_is_no_warning():
+    assert find_warnings(WELL, Limits(), 0, LAYERS) == {}
+    assert find_warnings({}, Limits(), 0, LAYERS) == {}
+    assert set(find_warnings(WELL, Limits(duplicates=0.005), 0, LAYERS)) == {"duplicates"}

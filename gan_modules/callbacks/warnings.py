@@ -1,4 +1,4 @@
-"""From numbers to plain sentences: what is wrong with a game, and what to try."""
+"""From diagnostics to sentences: what goes wrong in a game, and what to try."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Limits:
-    """Where a number becomes a complaint.
+    """The limits beyond which a figure leads to a warning.
 
     Attributes:
-        duplicates: Share of samples with a near twin.
-        coverage: Least share of the reals near which there is a sample.
-        forgotten: Part of its best coverage that a generator may lose.
-        overfit: Share of pairs in which a training image is ranked above a held-out one; a half is fair.
-        ahead: Greatest share of pairs in which D may rank a real above a sample while coverage is too low.
-        behind: Least such share.
-        saturation: Share of values beyond ±0.99, beyond that of the reals.
-        vanished: Least norm of a player's gradient.
-        exploded: Greatest norm of a player's gradient.
-        growth: Greatest factor by which a layer's spectral norm may grow from one check to the next.
+        duplicates: Largest share of samples with a near twin.
+        coverage: Smallest share of the reals with a sample nearby.
+        forgotten: Largest part of its best coverage that a generator may lose.
+        overfit: Largest share of pairs in which D ranks a training sample above a held-out one; a half is fair.
+        ahead: Largest share of pairs in which D ranks a real above a sample, while coverage is too low.
+        behind: Smallest such share, while coverage is too low.
+        saturation: Largest excess of the share of values beyond ±0.99 over that of the reals.
+        vanished: Smallest norm of a player's gradient.
+        exploded: Largest norm of a player's gradient.
+        growth: Largest factor by which a layer's spectral norm grows between two checks.
     """
 
     duplicates: float = 0.2
@@ -37,16 +37,16 @@ class Limits:
     growth: float = 2.0
 
 
-def complaints(
-    figures: Mapping[str, float], limits: Limits, best_round: int, grown: Mapping[str, str]
+def find_warnings(
+    figures: Mapping[str, float], limits: Limits, best_step: int, grown: Mapping[str, str]
 ) -> dict[str, str]:
-    """What is wrong by these figures, by name; what is not known is not complained of.
+    """Return a sentence for each figure beyond its limit, by name; unknown figures are ignored.
 
     Args:
-        figures: As `Diagnose` measures them.
-        limits: Where a complaint begins.
-        best_round: The round of the best coverage so far.
-        grown: By player, the layer that has grown most.
+        figures: Figures of `Diagnose`.
+        limits: Their limits.
+        best_step: Step of the best coverage so far.
+        grown: For each player, the layer that has grown most.
     """
     f = defaultdict(lambda: math.nan, figures)  # every comparison with NaN is false
     found: dict[str, str] = {}
@@ -63,7 +63,7 @@ def complaints(
     elif f["coverage"] < (1 - limits.forgotten) * f["best_coverage"]:
         found["coverage"] = (
             f"G forgets: its samples come near {f['coverage']:.0%} of the reals, and came near "
-            f"{f['best_coverage']:.0%} in round {best_round}; go back to a checkpoint of that time, with lower "
+            f"{f['best_coverage']:.0%} at step {best_step}; resume from a checkpoint of that time, with lower "
             f"learning rates."
         )
     if f["auc"] > limits.ahead and poor:
@@ -78,13 +78,13 @@ def complaints(
         )
     if f["overfit"] > limits.overfit:
         found["overfit"] = (
-            f"D knows the training images by heart: it ranks one above a held-out image in {f['overfit']:.0%} of "
+            f"D overfits: it ranks a training sample above a held-out one in {f['overfit']:.0%} of "
             f"pairs, where a half is fair; try more or augmented data, a smaller discriminator, or a gradient penalty."
         )
     if f["saturation"] - f["saturation_real"] > limits.saturation:
         found["saturation"] = (
             f"The samples are saturated: {f['saturation']:.0%} of their values lie beyond ±0.99, of the reals' "
-            f"{f['saturation_real']:.0%}, and no gradient comes through there; try a lower lr_g or clip_norm=1.0."
+            f"{f['saturation_real']:.0%}, where tanh has hardly any gradient; try a lower lr_g or clip_norm=1.0."
         )
     for player, layer in grown.items():
         gradient, growth = f[f"gradient_{player}"], f[f"growth_{player}"]
@@ -100,7 +100,7 @@ def complaints(
             )
         if growth > limits.growth:
             found[f"growth_{player}"] = (
-                f"The {player}'s weights run away: the spectral norm of {layer} is {growth:.1f} times that of the "
-                f"check before; try a lower learning rate, clip_norm=1.0 or a gradient penalty."
+                f"The {player}'s weights grow without bound: the spectral norm of {layer} is {growth:.1f} times that "
+                f"of the check before; try a lower learning rate, clip_norm=1.0 or a gradient penalty."
             )
     return found

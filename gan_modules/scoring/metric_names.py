@@ -1,4 +1,4 @@
-"""Metrics by the names that the command line and configurations give them."""
+"""Metrics by their names on the command line and in configurations."""
 
 from __future__ import annotations
 
@@ -30,7 +30,11 @@ METRICS: dict[str, tuple[type[Measure], ...]] = {
 
 
 def check_names(names: Iterable[str]) -> None:
-    """Raise GANError, with the nearest name there is, unless all these are names of metrics, and not none."""
+    """Check names of metrics.
+
+    Raises:
+        GANError: If there are none, or one is unknown; the message suggests the nearest.
+    """
     listed = list(names)
     if not listed:
         raise GANError(f"Name at least one metric: there are {', '.join(METRICS)}.")
@@ -42,10 +46,10 @@ def check_names(names: Iterable[str]) -> None:
 
 
 def build_metrics(names: Iterable[str], network: FeatureNetwork) -> list[Measure]:
-    """One metric of each kind that the names stand for, by one network, to be shown the reals once.
+    """Return the metrics of these names, each once, which share a network and keep their reals.
 
     Raises:
-        GANError: If a name is unknown, or the network has not what a metric needs.
+        GANError: If a name is unknown, or the network lacks what a metric needs.
     """
     listed = list(names)
     check_names(listed)
@@ -58,7 +62,7 @@ def build_metrics(names: Iterable[str], network: FeatureNetwork) -> list[Measure
 
 
 def is_better_higher(metric: Measure, name: str) -> bool:
-    """Whether samples improve as this score of the metric grows."""
-    if metric.higher_is_better is None:  # of modes, the more the better; of their divergence, the less
+    """Return whether a larger value of this score means better samples."""
+    if metric.higher_is_better is None:  # more modes are better, and less divergence
         return name.startswith("modes")
     return bool(metric.higher_is_better)
