@@ -65,11 +65,29 @@ class GAN(CheckpointMixin, ABC):
     def __new__(cls, *args: Any, **options: Any) -> Self:
         """Note the arguments that the whole class, whatever its constructors do with them, is built with."""
         self = super().__new__(cls)
+        self._note_arguments(*args, **options)
+        return self
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Note the arguments too where another base comes first and keeps them, as huggingface_hub's mixin does."""
+        super().__init_subclass__(**options)
+        first = cls.__new__
+        if first is GAN.__new__:
+            return
+
+        def new(cls: type[GAN], *args: Any, **options: Any) -> GAN:
+            self = first(cls, *args, **options)
+            self._note_arguments(*args, **options)
+            return self
+
+        setattr(cls, "__new__", new)  # noqa: B010
+
+    def _note_arguments(self, *args: Any, **options: Any) -> None:
         try:
             # partial, since copies and pickles are made without arguments
-            bound = inspect.signature(cls.__init__).bind_partial(self, *args, **options)
+            bound = inspect.signature(type(self).__init__).bind_partial(self, *args, **options)
         except TypeError:  # which the constructor explains better
-            return self
+            return
         bound.apply_defaults()
         _, *named = bound.arguments.items()
         kinds = bound.signature.parameters
@@ -78,7 +96,6 @@ class GAN(CheckpointMixin, ABC):
             if kinds[name].kind is inspect.Parameter.VAR_KEYWORD:
                 arguments |= value
         self.__dict__["_arguments"] = arguments
-        return self
 
     def __init__(
         self,
