@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self, cast
 import torch
 from lightning.pytorch import Callback
 from lightning.pytorch.plugins.io import TorchCheckpointIO
-from lightning.pytorch.plugins.precision import HalfPrecision
+from lightning.pytorch.plugins.precision import DoublePrecision, HalfPrecision
 from lightning.pytorch.strategies import ModelParallelStrategy
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -65,11 +65,29 @@ class GAN(CheckpointMixin, ABC):
     def __new__(cls, *args: Any, **options: Any) -> Self:
         """Note the arguments that the whole class, whatever its constructors do with them, is built with."""
         self = super().__new__(cls)
+        self._note_arguments(*args, **options)
+        return self
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Note the arguments too where another base comes first and keeps them, as huggingface_hub's mixin does."""
+        super().__init_subclass__(**options)
+        first = cls.__new__
+        if first is GAN.__new__:
+            return
+
+        def new(cls: type[GAN], *args: Any, **options: Any) -> GAN:
+            self = first(cls, *args, **options)
+            self._note_arguments(*args, **options)
+            return self
+
+        setattr(cls, "__new__", new)  # noqa: B010
+
+    def _note_arguments(self, *args: Any, **options: Any) -> None:
         try:
             # partial, since copies and pickles are made without arguments
-            bound = inspect.signature(cls.__init__).bind_partial(self, *args, **options)
+            bound = inspect.signature(type(self).__init__).bind_partial(self, *args, **options)
         except TypeError:  # which the constructor explains better
-            return self
+            return
         bound.apply_defaults()
         _, *named = bound.arguments.items()
         kinds = bound.signature.parameters
@@ -78,7 +96,6 @@ class GAN(CheckpointMixin, ABC):
             if kinds[name].kind is inspect.Parameter.VAR_KEYWORD:
                 arguments |= value
         self.__dict__["_arguments"] = arguments
-        return self
 
     def __init__(
         self,
@@ -95,7 +112,7 @@ class GAN(CheckpointMixin, ABC):
         self.extra_state: dict[str, Stateful] = {}
         self._compile = compile
         self._averages = MovingAverages(ema_half_life)
-        self._in_half_precision = False
+        self._takes_float32 = False
         if given_hyperparameters() is None:
             self.save_hyperparameters({name: _plain(value) for name, value in self._arguments.items()})
         else:  # the command line's, in which networks are plain values
@@ -220,8 +237,9 @@ class GAN(CheckpointMixin, ABC):
         for name in self._averages.names():
             if not self._averages.tracks(name, self.get_submodule(name)):  # replaced since
                 self.track_average(name)
-        if isinstance(self.trainer.precision_plugin, HalfPrecision) and not self._in_half_precision:
-            self._in_half_precision = True
+        plugin = self.trainer.precision_plugin
+        if isinstance(plugin, HalfPrecision | DoublePrecision) and not self._takes_float32:
+            self._takes_float32 = True
             for network in self._networks():
                 network.register_forward_pre_hook(in_own_precision)
         if self._compile and stage == "fit":

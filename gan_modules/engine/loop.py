@@ -253,6 +253,9 @@ class AlternatingLoop:
                     self._stepper.backward(loss)
                     total = added(total, terms)
                 part.end_phase()
+        for player in self._players.values():  # gathered parameters are updated, and frozen or not, when gathered next
+            for module in player.modules:
+                reshard(module)
         if total:
             self._losses.add(LossRecord(self._trainer.global_step, name, phase.name, total))
             if self._alone_on_cpu:
@@ -267,8 +270,6 @@ class AlternatingLoop:
         self._scalers.activate(name)
         self._average_gradients(self.owned[name])
         self._stepper.step(self.optimizers[name])
-        for module in self._players[name].modules:
-            reshard(module)
         self._after_update(name)
 
     def _average_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
@@ -308,9 +309,6 @@ class AlternatingLoop:
         trainer = self._trainer
         for scheduler in self._schedulers:
             scheduler.step()
-        for player in self._players.values():
-            for module in player.modules:
-                reshard(module)
         self._average_statistics()
         self._after_step()
         every = trainer.log_every_n_steps  # 0 logs nothing

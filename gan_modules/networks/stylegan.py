@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from gan_modules.functional.precision import at_least_float32
 from gan_modules.functional.upfirdn import blur
 from gan_modules.networks.common import check_sizes
 from gan_modules.networks.equalized import EqualizedConv, EqualizedLinear, minibatch_stddev, pixel_norm
@@ -238,7 +239,8 @@ class _Adapt(nn.Module):
 def _instance_norm(x: Tensor) -> Tensor:
     # not torch's, whose gradient is wrong on the CPU for a single image in channels_last (torch 2.15)
     x = x - x.mean((2, 3), keepdim=True)
-    return x * (x.square().mean((2, 3), keepdim=True) + 1e-8).rsqrt()
+    scale = (at_least_float32(x).square().mean((2, 3), keepdim=True) + 1e-8).rsqrt()  # in float16, 1e-8 is 0
+    return x * scale.to(x.dtype)
 
 
 class _DownBlock(nn.Module):

@@ -1,11 +1,11 @@
-"""The example for several nodes, on two "nodes" of one CPU each, told who they are as SLURM tells."""
+"""The example for several nodes, on two "nodes" of one CPU each, with the variables that SLURM sets."""
 
 import os
 import socket
 
 import pytest
 import yaml
-from commands import ROOT, TINY_WGANGP, start
+from commands import ROOT, TINY_WGANGP, run_here, start
 
 from gan_modules.engine.checkpoint import read_checkpoint
 
@@ -54,7 +54,7 @@ def test_two_slurm_nodes_train_together(tmp_path):
     assert [node.returncode for node in nodes] == [0, 0], "\n".join(said)
     saved = read_checkpoint(tmp_path / "saved" / "last.ckpt")
     assert saved["global_step"] == 3
-    assert saved["gan_modules"]["images_seen"] == 3 * 2 * 2 * 8  # rounds, turns, nodes, batch_size of nodes.yaml
+    assert saved["gan_modules"]["images_seen"] == 3 * 2 * 2 * 8  # steps, batches, nodes, batch_size of nodes.yaml
     assert len(saved["gan_modules"]["processes"]) == 2
     for node in (0, 1):  # a thread that outlives Python may abort it
         threads = (tmp_path / f"threads_{node}.txt").read_text().split()
@@ -62,12 +62,14 @@ def test_two_slurm_nodes_train_together(tmp_path):
 
 
 @pytest.mark.parametrize("overlay", ["node", "nodes"])
-def test_configurations_for_gpus_are_laid_over_the_examples(overlay, tmp_path):
+def test_configurations_for_gpus_are_laid_over_the_examples(overlay, tmp_path, capsys):
     asked = yaml.safe_load((ROOT / "examples" / "cluster" / f"{overlay}.yaml").read_text())
     configs = " ".join(
         f"--config {ROOT}/examples/{name}.yaml" for name in ("configs/dcgan_celeba", f"cluster/{overlay}")
     )
-    printed = yaml.safe_load(start(f"fit {configs} --print_config", tmp_path).communicate(timeout=150)[0])
+    with pytest.raises(SystemExit, match="0"):
+        run_here(f"fit {configs} --print_config", tmp_path)
+    printed = yaml.safe_load(capsys.readouterr().out)
     assert printed["model"]["class_path"] == "gan_modules.DCGAN"
     assert asked["trainer"].items() <= printed["trainer"].items()
     for part in asked.keys() - {"trainer"}:

@@ -15,7 +15,7 @@ from gan_modules import CGAN, WGANGP
 torch.set_num_threads(1)
 
 
-class Restless(Callback):
+class DrawsNumbers(Callback):
     """Draws from all global generators between the batches, as a user's callback may, and notes what it drew."""
 
     def __init__(self):
@@ -25,8 +25,8 @@ class Restless(Callback):
         self.drawn.append((torch.rand(()).item(), np.random.rand(), random.random()))
 
 
-class Everywhere(Checkpoint):
-    """Saves wherever ModelCheckpoint can: after a batch, in the middle of a round too, a validation, an epoch."""
+class SaveEverywhere(Checkpoint):
+    """Saves wherever ModelCheckpoint can: after a batch, in the middle of a step too, a validation, an epoch."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -45,17 +45,17 @@ class Everywhere(Checkpoint):
         self.save(trainer, "epoch")
 
 
-def model(name):
+def build(name):
     if name == "CGAN":
         return CGAN(image_shape=(1, 8, 8), latent_dim=4, hidden_dim=8, ema_half_life=100)
-    options = {"n_critic": 2, "decay_rounds": 20, "accumulate": 2, "clip_norm": 1.0}
+    options = {"n_critic": 2, "decay_steps": 20, "accumulate": 2, "clip_norm": 1.0}
     return WGANGP(image_shape=(1, 8, 8), latent_dim=4, base_channels=4, **options)
 
 
 def fit(name, folder, *, ckpt_path=None, workers=0, **limits):
     seed_everything(7 if ckpt_path is None else 1234)  # what a continued run draws at its start must not matter
     torch.rand(3)
-    callback, game = Restless(), model(name)
+    callback, game = DrawsNumbers(), build(name)
     trainer = Trainer(
         accelerator="cpu",
         default_root_dir=folder,
@@ -63,10 +63,10 @@ def fit(name, folder, *, ckpt_path=None, workers=0, **limits):
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0 if ckpt_path is None else 1,
-        callbacks=[callback, Everywhere(folder)],
+        callbacks=[callback, SaveEverywhere(folder)],
         **limits,
     )
-    # 5 batches an epoch: with two turns a round, rounds straddle the epochs
+    # 5 batches an epoch: with two batches a step, steps straddle the epochs
     data = DigitsDataModule(image_size=8, batch_size=251, val_fraction=0.3, num_workers=workers)
     trainer.fit(game, data, ckpt_path=ckpt_path, weights_only=True)
     return game, trainer, callback
@@ -86,8 +86,8 @@ def bits(game, trainer):
 
 LIMITS = {
     "epochs": {"max_epochs": 2},
-    "rounds": {"max_steps": 7},
-    "rounds, validated in between": {"max_steps": 7, "val_check_interval": 2},
+    "steps": {"max_steps": 7},
+    "steps, validated in between": {"max_steps": 7, "val_check_interval": 2},
 }
 
 
@@ -95,9 +95,9 @@ LIMITS = {
     ("name", "limits", "workers"),
     [
         ("CGAN", "epochs", 0),
-        ("CGAN", "rounds", 2),
-        ("CGAN", "rounds, validated in between", 0),
-        ("WGANGP", "rounds", 0),
+        ("CGAN", "steps", 2),
+        ("CGAN", "steps, validated in between", 0),
+        ("WGANGP", "steps", 0),
     ],
 )
 def test_every_checkpoint_leads_to_the_same_bits(name, limits, workers, tmp_path):
@@ -113,7 +113,7 @@ def test_every_checkpoint_leads_to_the_same_bits(name, limits, workers, tmp_path
         )
 
 
-def test_random_crops_and_flips_are_each_batchs_own(tmp_path):
+def test_random_crops_and_flips_depend_on_the_batch_alone(tmp_path):
     for index in range(12):
         Image.fromarray(np.random.default_rng(index).integers(0, 256, (9, 14), np.uint8)).save(
             tmp_path / f"{index}.png"
@@ -146,7 +146,7 @@ def test_random_crops_and_flips_are_each_batchs_own(tmp_path):
 
 
 def test_a_finished_run_can_be_made_longer(tmp_path):
-    fit("CGAN", tmp_path / "short", max_steps=3)  # of five rounds an epoch
+    fit("CGAN", tmp_path / "short", max_steps=3)  # of five steps an epoch
     expected = bits(*fit("CGAN", tmp_path / "whole", max_steps=7)[:2])
     for path in sorted((tmp_path / "short").glob("02_*.ckpt")):
         continued = fit("CGAN", tmp_path / "long", ckpt_path=path, max_steps=7)
@@ -154,7 +154,7 @@ def test_a_finished_run_can_be_made_longer(tmp_path):
 
 
 class Pool:
-    """An image pool of the simplest kind: the first numbers of the last three batches."""
+    """The smallest image pool: the first numbers of the last three batches."""
 
     def __init__(self):
         self.last = []
@@ -166,32 +166,32 @@ class Pool:
         self.last = list(state["last"])
 
 
-def test_what_a_game_remembers_is_continued(tmp_path):
+def test_extra_state_is_continued(tmp_path):
     class Remembers(CGAN):
         def __init__(self, **options):
             super().__init__(**options)
-            self.memory["pool"] = Pool()
+            self.extra_state["pool"] = Pool()
 
         def training_step(self, batch, batch_idx):
-            pool = self.memory["pool"].last
+            pool = self.extra_state["pool"].last
             pool.append(torch.rand(()).item())
             del pool[:-3]
             super().training_step([batch[0] * (1 + 0.1 * sum(pool)), batch[1]], batch_idx)
 
-    def play(rounds, ckpt_path=None):
+    def fit_for(steps, ckpt_path=None):
         torch.manual_seed(2)
         game = Remembers(image_shape=(1, 8, 8), latent_dim=4, hidden_dim=8)
         options = {"enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
-        trainer = Trainer(accelerator="cpu", max_steps=rounds, logger=False, default_root_dir=tmp_path, **options)
+        trainer = Trainer(accelerator="cpu", max_steps=steps, logger=False, default_root_dir=tmp_path, **options)
         trainer.fit(game, DigitsDataModule(image_size=8), ckpt_path=ckpt_path)
-        trainer.save_checkpoint(tmp_path / f"{rounds}.ckpt")
+        trainer.save_checkpoint(tmp_path / f"{steps}.ckpt")
         return game
 
-    whole = play(9)
-    play(5)
-    continued = play(9, tmp_path / "5.ckpt")
-    assert len(whole.memory["pool"].last) == 3
-    assert continued.memory["pool"].last == whole.memory["pool"].last
+    whole = fit_for(9)
+    fit_for(5)
+    continued = fit_for(9, tmp_path / "5.ckpt")
+    assert len(whole.extra_state["pool"].last) == 3
+    assert continued.extra_state["pool"].last == whole.extra_state["pool"].last
     assert all(
         torch.equal(a, b) for a, b in zip(whole.state_dict().values(), continued.state_dict().values(), strict=True)
     )

@@ -1,4 +1,4 @@
-"""What goes wrong outside the mathematics is told in words, and costs no checkpoint."""
+"""What goes wrong outside the mathematics ends in a sentence, and costs no checkpoint."""
 
 import os
 import resource
@@ -60,13 +60,13 @@ def test_not_a_number_is_named_and_the_last_good_checkpoint_kept(player, term, t
             factor = float("inf") if (name, self.trainer.global_step) == (player, 3) else 1.0
             return {key: value * factor for key, value in terms.items()}
 
-        def generator_losses(self, fake, labels):
-            return self.spoil("generator", super().generator_losses(fake, labels))
+        def generator_losses(self, x):
+            return self.spoil("generator", super().generator_losses(x))
 
-        def discriminator_losses(self, real, fake, labels):
-            return self.spoil("discriminator", super().discriminator_losses(real, fake, labels))
+        def discriminator_losses(self, x):
+            return self.spoil("discriminator", super().discriminator_losses(x))
 
-    with pytest.raises(GANError, match=rf"{player}'s loss term '{term}' became inf in round 3"):
+    with pytest.raises(GANError, match=rf"{player}'s loss term '{term}' became inf in step 3"):
         trainer(tmp_path, **saving(tmp_path)).fit(tiny(BlowsUp), digits())
     newest = max(tmp_path.glob("*.ckpt"), key=lambda path: path.stat().st_mtime)
     assert newest.name == "step=3.ckpt"
@@ -105,7 +105,7 @@ def test_a_full_disk_leaves_the_old_checkpoint(tmp_path):
     assert not list((tmp_path / "shared").iterdir())
 
 
-def test_a_truncated_last_checkpoint_is_told_and_the_one_before_offered(tmp_path):
+def test_a_truncated_last_checkpoint_is_named_and_the_one_before_offered(tmp_path):
     trainer(tmp_path, max_steps=3, **saving(tmp_path)).fit(tiny(), digits())
     last, before = tmp_path / "step=3.ckpt", tmp_path / "step=2.ckpt"
     os.utime(tmp_path / "step=1.ckpt", (1, 1))
@@ -137,7 +137,7 @@ def test_an_image_that_becomes_unreadable_is_named_or_skipped_and_counted(photog
     options = {"image_size": 8, "channels": 1, "num_classes": 2, "batch_size": 5, "num_workers": workers}
 
     class Breaks(CGAN):
-        """After its second round two images of class a are broken."""
+        """After its second step two images of class a are broken."""
 
         def training_step(self, batch, batch_idx):
             assert torch.equal((batch[0].mean((1, 2, 3)) > -0.4).long(), batch[1]), "an image has another's label"
@@ -171,14 +171,9 @@ def test_nothing_readable_is_no_endless_search(photographs):
         next(iter(data.train_dataloader()))
 
 
-def test_too_small_sets_and_batches_are_told(tmp_path):
+def test_too_small_a_set_is_named(tmp_path):
     with pytest.raises(DataError, match="1438 training samples, fewer than batch_size=2000"):
         trainer(tmp_path).fit(tiny(), DigitsDataModule(image_size=8, batch_size=2000))
-    model = CGAN(image_shape=(1, 8, 8), latent_dim=4, hidden_dim=8, accumulate=4)
-    images = torch.zeros(10, 1, 8, 8), torch.zeros(10, dtype=torch.long)
-    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(*images), batch_size=8)
-    with pytest.raises(GANError, match="batch of 2 cannot be cut in accumulate=4 parts"):  # the last, incomplete one
-        trainer(tmp_path).fit(model, loader)
 
 
 @pytest.mark.slow
@@ -199,28 +194,28 @@ def test_control_c_saves_and_says_how_to_go_on(tmp_path):
     assert "Traceback" not in said
     assert f"--ckpt_path {path}" in said
     checkpoint = read_checkpoint(path)
-    rounds, turns = checkpoint["global_step"], checkpoint["gan_modules"]["turns_taken"]
-    assert checkpoint["gan_modules"]["images_seen"] == 64 * (2 * rounds + turns)
-    assert f"Stopped after {rounds} steps" in said
+    steps, batches = checkpoint["global_step"], checkpoint["gan_modules"]["batches_played"]
+    assert checkpoint["gan_modules"]["images_seen"] == 64 * (2 * steps + batches)
+    assert f"Stopped after {steps} steps" in said
     model = WGANGP(image_shape=(1, 8, 8), base_channels=4, latent_dim=4, n_critic=2)
-    fitted = trainer(tmp_path, max_steps=rounds + 2)
+    fitted = trainer(tmp_path, max_steps=steps + 2)
     fitted.fit(model, DigitsDataModule(image_size=8, batch_size=64), ckpt_path=path)
-    assert model.images_seen == 64 * 2 * (rounds + 2)
+    assert model.images_seen == 64 * 2 * (steps + 2)
     shutil.rmtree(tmp_path / "saved")
 
 
-def test_slurms_warning_waits_for_the_end_of_the_turn(tmp_path, monkeypatch):
-    """SLURM's signal comes in the middle of a move; what Lightning then saves must be a whole turn."""
+def test_slurms_warning_waits_for_the_end_of_the_batch(tmp_path, monkeypatch):
+    """SLURM's signal comes in the middle of an update; what Lightning then saves must be a whole batch's."""
     for name, value in {"JOB_ID": "1", "JOB_NAME": "gan", "NTASKS": "1", "PROCID": "0", "LOCALID": "0"}.items():
         monkeypatch.setenv(f"SLURM_{name}", value)
     commands = []
     monkeypatch.setattr("lightning.pytorch.trainer.connectors.signal_connector.call", lambda c: commands.append(c) or 0)
 
     class Warned(WGANGP):
-        def generator_losses(self, fake):
+        def generator_losses(self, x):
             if self.trainer.global_step == 2 and not commands:
                 os.kill(os.getpid(), signal.SIGUSR1)
-            return super().generator_losses(fake)
+            return super().generator_losses(x)
 
     def fit():
         torch.manual_seed(1)
@@ -233,7 +228,7 @@ def test_slurms_warning_waits_for_the_end_of_the_turn(tmp_path, monkeypatch):
     whole = fit()
     assert commands == [["scontrol", "requeue", "1"]]
     saved = read_checkpoint(tmp_path / "hpc_ckpt_1.ckpt")
-    assert (saved["global_step"], saved["gan_modules"]["turns_taken"]) == (3, 0)
+    assert (saved["global_step"], saved["gan_modules"]["batches_played"]) == (3, 0)
     continued = fit()  # the job queued again finds it by itself
     for name, tensor in whole.state_dict().items():
         assert torch.equal(tensor, continued.state_dict()[name]), name

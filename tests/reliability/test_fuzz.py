@@ -1,4 +1,4 @@
-"""Whatever the configuration or the damage: two finite rounds, or one clear sentence beforehand."""
+"""Whatever the configuration or the damage: two finite steps, or one clear sentence before them."""
 
 import logging
 import random
@@ -24,7 +24,7 @@ SETTINGS = settings(
     max_examples=40,
     deadline=20_000,  # milliseconds: an example that hangs fails
     derandomize=True,
-    phases=[Phase.explicit, Phase.generate],  # a failing example is told as it is found
+    phases=[Phase.explicit, Phase.generate],  # a failing example is reported as it is found
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 
@@ -105,7 +105,7 @@ def test_a_configuration_trains_or_is_refused_in_a_sentence(
     except Exception as error:
         assert is_one_sentence(error), repr(error)
         event(f"refused: {str(error)[:40]}")
-        assert not steps.begun, f"refused only after the first round had begun: {error}"
+        assert not steps.begun, f"refused only after the first step had begun: {error}"
         return
     event("trained")
     assert trainer.global_step == 2

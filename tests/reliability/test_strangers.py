@@ -130,7 +130,7 @@ def test_the_layout_is_that_of_the_hubs_mixin(tmp_path):
     }
 
 
-def test_folders_that_do_not_fit_are_told(trained, tmp_path):
+def test_folders_that_do_not_fit_are_named(trained, tmp_path):
     folder = tmp_path / "shared"
     trained[0].save_pretrained(folder)
     with pytest.raises(GANError, match="holds a CGAN: load it as CGAN, not WGAN"):
@@ -156,7 +156,7 @@ def test_folders_that_do_not_fit_are_told(trained, tmp_path):
         GAN.from_pretrained(tmp_path / "nowhere")
 
 
-def test_a_zip_that_is_no_checkpoint_is_told(tmp_path):
+def test_a_zip_that_is_no_checkpoint_is_named(tmp_path):
     with zipfile.ZipFile(tmp_path / "photos.ckpt", "w") as file:
         file.writestr("cat.txt", "miaow")
     torch.save({"weights": torch.zeros(3)}, tmp_path / "other.ckpt")

@@ -13,36 +13,39 @@ from lightning.pytorch.strategies import ModelParallelStrategy
 from torch.distributed.tensor import DTensor
 
 from datamodules import DigitsDataModule, ToyDataModule
-from gan_modules import CGAN, DCGAN, WGAN, WGANGP, GANError, StyleGAN, StyleGAN2, VanillaGAN
+from gan_modules import CGAN, WGANGP, GANError
 from gan_modules.functional import regularizers
 
 torch.set_num_threads(1)
 PROCESSES = int(os.environ.get("WORLD_SIZE", "1"))
 RANK = int(os.environ.get("RANK", "0"))
 CLIPPED = "clipped"
+POINTS = {"point_shape": (2,), "latent_dim": 3, "hidden_dim": 16, "lr_g": 1e-3, "lr_d": 1e-3, "ema_half_life": 300}
 GAMES = {
-    "penalty, five critic moves": {"n_critic": 5},
+    "penalty, five critic updates": {"n_critic": 5},
     CLIPPED: {"n_critic": 2, "clip_norm": 0.05},
     "accumulated": {"n_critic": 2, "accumulate": 2, "clip_norm": 0.05},
-    "R1": {"n_critic": 1, "gp_weight": 0.0, "decay_rounds": 8},
+    "R1": {"n_critic": 1, "gp_weight": 0.0, "decay_steps": 8},
 }
 
 
-class Fixed(WGANGP):
+class FixedNoise(WGANGP):
     """A game whose noise is a function of the reals, so that it is the same however they are spread."""
 
     r1_weight = 0.0
 
-    def deal(self, batch, movers):
-        noise = torch.sin(batch[0] @ torch.arange(2.0 * self.latent_dim).view(2, -1))
-        with patch("torch.randn", lambda *_, **__: noise):
-            return super().deal(batch, movers)
+    def inputs(self, batch):
+        self.noise = torch.sin(batch[0] @ torch.arange(2.0 * self.latent_dim).view(2, -1))
+        return super().inputs(batch)
 
-    def discriminator_losses(self, real, fake):
+    def prior(self, n):
+        return self.noise
+
+    def discriminator_losses(self, x):
         with patch("torch.rand", lambda shape, **_: torch.full(shape, 0.3)):
-            terms = super().discriminator_losses(real, fake)
+            terms = super().discriminator_losses(x)
         if self.r1_weight:
-            terms["r1"] = self.r1_weight * regularizers.r1(self.discriminator, real)
+            terms["r1"] = self.r1_weight * regularizers.r1(self.logits, x.real)
         return terms
 
 
@@ -61,11 +64,11 @@ class Notes(Callback):
         self.reals.append(batch[0].flatten(1)[:, 0].clone())
 
 
-def trainer(folder, rounds=5, **options):
+def trainer(folder, steps=5, **options):
     options = {"logger": False, "callbacks": None, "devices": PROCESSES, "enable_checkpointing": False} | options
     return Trainer(
         accelerator="cpu",
-        max_steps=rounds,
+        max_steps=steps,
         default_root_dir=folder,
         log_every_n_steps=1,
         enable_progress_bar=False,
@@ -76,7 +79,9 @@ def trainer(folder, rounds=5, **options):
 
 def play(name, folder):
     torch.manual_seed(5)
-    game = Fixed(image_shape=(2,), latent_dim=3, hidden_dim=16, lr_g=1e-3, lr_d=1e-3, ema_half_life=300, **GAMES[name])
+    game = FixedNoise(
+        point_shape=(2,), latent_dim=3, hidden_dim=16, lr_g=1e-3, lr_d=1e-3, ema_half_life=300, **GAMES[name]
+    )
     game.r1_weight = 3.0 * (name == "R1")
     notes, logger = Notes(), CSVLogger(folder, name, version="")
     trainer(folder, callbacks=[notes], logger=logger).fit(
@@ -88,30 +93,11 @@ def play(name, folder):
     )
 
 
-def every_variant(folder):
-    """Each trains with no flag, and both processes end with the same weights, though their noise differs."""
-    options = {"image_shape": (1, 8, 8), "latent_dim": 4}
-    games = [
-        VanillaGAN(hidden_dim=8, **options),
-        CGAN(hidden_dim=8, **options),
-        DCGAN(base_channels=4, **options),
-        WGAN(base_channels=4, n_critic=2, **options),
-        WGANGP(base_channels=4, n_critic=2, **options),
-        StyleGAN(channel_max=4, style_dim=4, **options),
-        StyleGAN2(channel_max=4, style_dim=4, ada_target=0.6, **options),
-    ]
-    found = {}
-    for game in games:
-        trainer(folder, rounds=2).fit(game, DigitsDataModule(image_size=8, batch_size=16))
-        found[type(game).__name__] = {**game.state_dict(), "noise": torch.rand(4)}
-    torch.save(found, folder / f"variants_{RANK}.pt")
-
-
 class BlowsUp(CGAN):
-    """A game that turns NaN in its third round on process 1 alone."""
+    """A game that turns NaN in its third step on process 1 alone."""
 
-    def generator_losses(self, fake, labels):
-        terms = super().generator_losses(fake, labels)
+    def generator_losses(self, x):
+        terms = super().generator_losses(x)
         if self.global_rank == 1 and self.trainer.global_step == 2:
             terms["adversarial"] = terms["adversarial"] * float("nan")
         return terms
@@ -120,7 +106,7 @@ class BlowsUp(CGAN):
 def not_a_number(folder):
     game = BlowsUp(image_shape=(1, 8, 8), latent_dim=4, hidden_dim=8)
     try:
-        trainer(folder, rounds=9).fit(game, DigitsDataModule(image_size=8, batch_size=16))
+        trainer(folder, steps=9).fit(game, DigitsDataModule(image_size=8, batch_size=16))
     except GANError as error:
         (folder / f"nan_{RANK}.json").write_text(json.dumps(str(error)))
 
@@ -128,9 +114,7 @@ def not_a_number(folder):
 def sharded(folder):
     """Both players and the average spread over the two processes, by FSDP2."""
     torch.manual_seed(5)
-    game = Fixed(
-        image_shape=(2,), latent_dim=3, hidden_dim=16, lr_g=1e-3, lr_d=1e-3, ema_half_life=300, **GAMES[CLIPPED]
-    )
+    game = FixedNoise(**POINTS, **GAMES[CLIPPED])
     strategy = ModelParallelStrategy(data_parallel_size=2, tensor_parallel_size=1)
     trainer(folder, strategy=strategy).fit(game, ToyDataModule(num_samples=1000, batch_size=32))
     assert all(isinstance(parameter, DTensor) for parameter in game.parameters())
@@ -143,7 +127,6 @@ if __name__ == "__main__":
     for name in GAMES:
         play(name, folder)
     if PROCESSES == 2:
-        every_variant(folder)
         not_a_number(folder)
         sharded(folder)
         os._exit(0)  # FSDP2 holds on to gloo's threads, which may abort Python as it ends
