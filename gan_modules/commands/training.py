@@ -185,9 +185,10 @@ class CommandLine(LightningCLI):
 
     def _own_classes(self) -> Iterator[str]:
         """Give the arguments that a command needs to know the checkpoint's classes."""
-        if not (own := class_path(type(self.model))).startswith("gan_modules."):
-            yield f" --model {own}"
-        modules = {network.class_path.rpartition(".")[0] for network in self._networks().values()}
+        model = type(self.model)
+        if not model.__module__.startswith("gan_modules."):
+            yield f" --model {class_path(model)}"
+        modules = {network.class_path.rpartition(".")[0] for network in self._networks().values()} - {model.__module__}
         yield from (f" --import {module}" for module in sorted(modules) if not module.startswith("gan_modules."))
 
     def _networks(self) -> dict[str, Namespace]:

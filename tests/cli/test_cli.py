@@ -17,7 +17,7 @@ from datamodules import CelebADataModule
 from gan_modules import DCGAN, GAN, VanillaGAN
 
 ROOT = Path(__file__).parents[2]
-CONFIGS = {path.stem: path for path in sorted((ROOT / "examples" / "configs").glob("*.yaml"))}
+CONFIGS = {path.stem: path for path in sorted((ROOT / "examples" / "configs").glob("*_*.yaml"))}
 AT_HAND = [name for name in CONFIGS if name.endswith(("_digits", "_toy"))]
 QUIET = ["--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
 DIGITS = ["--model=DCGAN", "--model.base_channels=2", "--model.latent_dim=4", "--data=DigitsDataModule", *QUIET]
@@ -110,11 +110,12 @@ def test_config_trains_on_made_up_files(name, run, tmp_path):
     MADE_UP[data](tmp_path / "data")
     printed = yaml.safe_load(printing(run, "fit", "--config", CONFIGS[name], "--print_config"))
     assert printed["data"]["init_args"]["root"] == "data"
-    assert printed["trainer"]["callbacks"][-1]["init_args"]["monitor"] == "val/fid"
+    assert printed["monitor"] == "val/fid"
+    assert printed["trainer"]["callbacks"][-1]["class_path"] == "gan_modules.callbacks.FID"
     # without its callbacks: FID would fetch Inception's weights
     options = [*tiny(name), "--data.num_workers=0", "--data.batch_size=4", "--trainer.callbacks=null"]
     said = run(*options, "--trainer.max_steps=1", "--trainer.limit_val_batches=0")
-    assert "Played 1 rounds" in said
+    assert "Played 1 steps" in said
 
 
 def printing(run, *words):
@@ -134,8 +135,8 @@ def test_as_a_module_from_the_shell(tmp_path):
     options = {"cwd": ROOT, "env": os.environ | {"OMP_NUM_THREADS": "1"}, "capture_output": True, "text": True}
     words = [sys.executable, "-m", "gan_modules", *TINY, "--trainer.default_root_dir", str(tmp_path)]
     done = subprocess.run(words, check=True, **options)
-    assert "Played 2 rounds" in done.stdout
-    (path,) = tmp_path.glob("**/*.ckpt")
+    assert "Played 2 steps" in done.stdout
+    path = last_checkpoint(tmp_path)
     # a process that has imported no variant yet finds the class all the same
     code = "import sys; from gan_modules import GAN; print(type(GAN.load_from_checkpoint(sys.argv[1])).__name__)"
     found = subprocess.run([sys.executable, "-c", code, path], check=True, **options)
@@ -145,7 +146,7 @@ def test_as_a_module_from_the_shell(tmp_path):
 @pytest.fixture
 def trained(run, tmp_path):
     run(*TINY)
-    (path,) = tmp_path.glob("**/*.ckpt")
+    path = last_checkpoint(tmp_path)
     return path
 
 
@@ -153,7 +154,7 @@ def test_the_saved_configuration_repeats_the_run(run, trained, tmp_path):
     config = trained.parents[1] / "config.yaml"
     assert "image_shape" not in yaml.safe_load(config.read_text())["model"]["init_args"]  # the data says it
     run("fit", "--config", config)
-    (again,) = [path for path in tmp_path.glob("**/*.ckpt") if path != trained]
+    (again,) = [path for path in tmp_path.glob("**/last.ckpt") if path != trained]
     first, second = (torch.load(path, weights_only=True)["state_dict"] for path in (trained, again))
     torch.testing.assert_close(second, first, rtol=0, atol=0)
 
@@ -341,7 +342,7 @@ def test_dcgan_on_celeba_counts_its_rounds(tmp_path):
 
 def test_predict_writes_its_images(run, tmp_path):
     run("fit", *DIGITS, "--trainer.max_steps=1", "--trainer.default_root_dir=fit")
-    (path,) = (tmp_path / "fit").glob("**/*.ckpt")
+    path = last_checkpoint(tmp_path / "fit")
     run("predict", *DIGITS, "--ckpt_path", path, "--trainer.default_root_dir=made", "--trainer.limit_predict_batches=2")
     files = sorted(file.name for file in (tmp_path / "made").glob("**/predictions/*.png"))
     assert len(files) == 8
@@ -350,7 +351,7 @@ def test_predict_writes_its_images(run, tmp_path):
 
 def test_a_device_that_is_not_there(run, complaint, tmp_path):
     run("fit", *DIGITS, "--trainer.max_steps=1", "--trainer.default_root_dir=fit")
-    (path,) = (tmp_path / "fit").glob("**/*.ckpt")
+    path = last_checkpoint(tmp_path / "fit")
     for device in ("nonsense", "cuda") if not torch.cuda.is_available() else ("nonsense",):
         sentence = complaint("sample", "--ckpt_path", path, "--n=1", "--device", device)
         assert sentence.endswith(f"There is no device '{device}' here: pass --device cpu.")
@@ -365,3 +366,141 @@ def test_images_of_four_channels_make_files(run, tmp_path):
     image = np.asarray(Image.open(tmp_path / "folder" / "000001.png"))
     expected = ((model.sample(2, seed=0)[1] + 1) * 255 / 2).permute(1, 2, 0).numpy()
     assert np.abs(image - expected).max() < 0.51
+
+
+MINE = """
+from collections.abc import Sequence
+import torch
+from torch import nn
+from datamodules import DigitsDataModule
+from gan_modules import DCGAN
+from gan_modules.functional import losses
+
+class LSGAN(DCGAN):
+    def __init__(self, image_shape: Sequence[int], latent_dim: int = 4, base_channels: int = 2):
+        super().__init__(image_shape, latent_dim, base_channels)
+
+class Words(LSGAN):
+    def __init__(self, vocab_size: int, image_shape: Sequence[int] = (1, 16, 16), latent_dim: int = 4,
+                 base_channels: int = 2):
+        super().__init__(image_shape)
+        self.vocab_size = vocab_size
+
+class Digits(DigitsDataModule):
+    pass
+
+class Captioned(DigitsDataModule):
+    @property
+    def spec(self):
+        return {"image_shape": self.image_shape, "vocab_size": 50}
+
+class Generator(nn.Module):
+    def __init__(self, width: int = 4):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(4, width), nn.ReLU(), nn.Linear(width, 256), nn.Tanh())
+
+    def forward(self, z):
+        return self.layers(z).view(-1, 1, 16, 16)
+"""
+FEW = [*QUIET, "--data.batch_size=4", "--trainer.max_steps=1", "--trainer.limit_val_batches=0"]
+
+
+@pytest.fixture
+def mine(tmp_path, monkeypatch):
+    """A module of the user's own in the working directory; forgotten afterwards."""
+    (tmp_path / "mine.py").write_text(MINE)
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
+    yield "mine"
+    sys.modules.pop("mine", None)
+
+
+def test_own_classes_from_fit_to_picture(tmp_path):
+    """In processes of their own, since an imported class is known ever after; the printed command runs as printed."""
+    (tmp_path / "mine.py").write_text(MINE)
+    options = {"cwd": tmp_path, "env": os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}}
+    options |= {"capture_output": True, "text": True}
+    start = [sys.executable, "-c", "import sys; from gan_modules.cli import main; main()"]
+    fit = subprocess.run([*start, "fit", "--model=mine.LSGAN", "--data=mine.Digits", *FEW], check=True, **options)
+    (printed,) = [line for line in fit.stdout.splitlines() if line.startswith("gan-modules sample")]
+    assert printed.endswith(" --model mine.LSGAN")
+    done = subprocess.run([*start, *printed.split()[1:]], check=True, **options)
+    assert "64 samples: grid.png" in done.stdout
+    without = subprocess.run([*start, *printed.split()[1:-2]], **options)
+    assert without.returncode == 2
+    assert "was made by 'mine.LSGAN', which is not known here: import that class first" in without.stderr
+
+
+def test_own_classes_go_on_and_predict(mine, run, complaint, tmp_path):
+    words = ["--model=mine.LSGAN", "--data=mine.Digits", *FEW]
+    run("fit", *words)
+    path = last_checkpoint(tmp_path)
+    assert "Played 2 steps" in run("fit", *words, "--trainer.max_steps=2", "--ckpt_path", path)
+    run("predict", *words[:-2], "--trainer.limit_predict_batches=2", "--ckpt_path", path)
+    assert len(list(tmp_path.glob("**/predictions/*.png"))) == 8
+    other = complaint("fit", "--model=DCGAN", *words[1:], "--ckpt_path", path)
+    assert other == f"'{path}' holds a mine.LSGAN, not a DCGAN: pass --model mine.LSGAN, or another checkpoint."
+
+
+def test_the_data_supply_what_the_model_names(mine, run, complaint, tmp_path):
+    run("fit", "--model=mine.Words", "--data=mine.Captioned", *FEW)
+    assert torch.load(last_checkpoint(tmp_path), weights_only=True)["hyper_parameters"]["vocab_size"] == 50
+    both = complaint("fit", "--model=mine.Words", "--model.vocab_size=3", "--data=mine.Captioned", *FEW)
+    assert both == "The data supplies vocab_size: leave --model.vocab_size out, and choose the data's instead."
+    neither = complaint("fit", "--model=mine.Words", "--data=mine.Digits", *FEW)
+    assert neither == (
+        "Words needs vocab_size, which Digits does not know: pass --model.vocab_size, or choose data that has it."
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--model=nowhere.LSGAN"], "--model nowhere.LSGAN: there is no module 'nowhere' in this folder or among "),
+        (["--model=mine.LSGANN"], "--model mine.LSGANN: 'mine' has no GAN class 'LSGANN'."),
+        (["--model=mine.Digits"], "--model mine.Digits: 'mine' has no GAN class 'Digits'."),
+        (["--model=mine.LSGAN", "--model.base_chanels=3"], "LSGAN takes no argument 'base_chanels', did you mean 'b"),
+        (["--config=dcgan_digts"], "--config: there is no file and no configuration 'dcgan_digts', did you mean 'dc"),
+    ],
+)
+def test_mistakes_with_own_names(words, sentence, mine, complaint):
+    assert complaint("fit", "--data=mine.Digits", *words).startswith(sentence)
+
+
+def test_a_fit_without_a_configuration_leaves_pictures_and_a_checkpoint(run, trained):
+    run_folder = trained.parents[1]
+    assert run_folder.parts[-3:] == ("runs", "dcgan_digits", "version_0")
+    assert {path.name for path in (run_folder / "samples").iterdir()} == {"round_00000000.png", "round_00000002.png"}
+
+
+def test_configurations_by_name(run, tmp_path):
+    said = run("configs")
+    for name, path in CONFIGS.items():
+        what, command, figures = (line.removeprefix("# ") for line in path.read_text().splitlines()[:3])
+        assert command.split()[:4] == ["gan-modules", "fit", "--config", name]
+        assert f"{name}\n    {what}\n    {figures.partition('; ')[0]}" in said
+    run("fit", "--config", "dcgan_digits", "--model.base_channels=2", *FEW)
+    assert (tmp_path / "runs" / "dcgan_digits" / "version_0" / "config.yaml").is_file()
+
+
+PRESETS = {  # arXiv:2006.06676, table 6 and the reference configurations; R1 of auto is 0.0002 · size² / batch
+    "stylegan2_auto_256": {"r1_weight": 2e-4 * 256**2 / 32, "ema_half_life": 10_000, "channel_base": 16384},
+    "stylegan2_auto_1024": {"r1_weight": 2e-4 * 1024**2 / 32, "channel_base": 32768, "lr_g": 2e-3, "lr_d": 2e-3},
+    "stylegan2_paper256": {"r1_weight": 1.0, "ema_half_life": 20_000, "stddev_group": 8, "mapping_layers": 8},
+    "stylegan2_cifar": {"r1_weight": 0.01, "ema_half_life": 500_000, "residual": False, "style_mixing": 0.0},
+}
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_lie_beneath_what_follows_them(name, run):
+    words = ["fit", "--config", name, "--data=DigitsDataModule", "--model.channel_max=2", "--print_config"]
+    given = yaml.safe_load(printing(run, *words))["model"]["init_args"]
+    assert given["channel_max"] == 2
+    assert {key: given[key] for key in PRESETS[name]} == pytest.approx(PRESETS[name])
+
+
+def test_what_needs_no_model_does_not_wait_for_lightning():
+    for words in ("--version", "--help", "fti"):
+        code = f"import sys; sys.argv[1:] = ['{words}']\nfrom gan_modules.cli import main\n"
+        code += "try: main()\nexcept SystemExit as left: assert left.code == 2\n"
+        code += "assert not {'lightning', 'torch'} & set(sys.modules), sorted(sys.modules)"
+        subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, capture_output=True)
