@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 from lightning.pytorch import LightningDataModule
 
+import datamodules
 from gan_modules.commands import nearest
 from gan_modules.commands.configs import locate
 from gan_modules.commands.parser import ArgumentParser, class_arguments
@@ -21,6 +22,8 @@ from gan_modules.engine.checkpoint import import_class
 from gan_modules.engine.game import GAN
 from gan_modules.errors import GANError
 
+for _name in datamodules.__all__:
+    getattr(datamodules, _name)  # they are loaded when first used, and found by name once they are
 BASES: dict[str, type] = {"model": GAN, "data": LightningDataModule}
 Setting = tuple[str, Any]
 
