@@ -14,7 +14,7 @@ from lightning.pytorch import Trainer
 from PIL import Image
 
 from datamodules import CelebADataModule
-from gan_modules import DCGAN, GAN, VanillaGAN
+from gan_modules import DCGAN, GAN, GANError, VanillaGAN
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = {path.stem: path for path in sorted((ROOT / "examples" / "configs").glob("*_*.yaml"))}
@@ -64,7 +64,7 @@ def test_config_trains_resumes_and_samples(name, run, complaint, tmp_path):
     model = GAN.load_from_checkpoint(path)
     classes = resumed["hyper_parameters"].get("num_classes", 0)
     shape = (2,) if points else (3 if "stacked" in name else 1, 16, 16)
-    assert (model.image_shape, classes) == (shape, (8 if points else 10) if classes else 0)
+    assert (model.sample_shape, classes) == (shape, (8 if points else 10) if classes else 0)
     assert bool(classes) == name.startswith(("cgan", "stylegan"))
 
     assert "4 samples: grid.png" in run("sample", "--ckpt_path", path, "--n=4", "--out=grid.png")
@@ -224,7 +224,7 @@ def test_mistakes_with_a_checkpoint(run, complaint, trained, tmp_path):
     assert "it was made with image_shape=[1, 16, 16], not [1, 32, 32];" in complaint(*larger)
     sample = ["sample", "--ckpt_path", trained]
     assert complaint(*sample, "--labels=3") == "DCGAN was trained without classes: leave labels out."
-    assert complaint(*sample, "--n=0") == "n=0 must be at least 1: it is the number of images."
+    assert complaint(*sample, "--n=0") == "n=0 must be at least 1: it is the number of samples."
     assert complaint(*sample, "--n=four") == "--n: Expected a <class 'int'>. Got value: four"
     assert complaint(*sample, "--truncations=1") == "There is no argument --truncations, did you mean '--truncation'?"
     assert complaint(*sample, "--trunc=1") == "There is no argument --trunc, did you mean '--truncation'?"
@@ -246,7 +246,7 @@ def test_mistakes_with_a_checkpoint(run, complaint, trained, tmp_path):
         (["--model.base_channels=four"], "--model.base_channels: Expected a <class 'int'>. Got value: four"),
         (["--data.batch_size=four"], "--data.batch_size: Expected a <class 'int'>. Got value: four"),
         (["--trainer.max_steps=four"], "--trainer.max_steps: Expected a <class 'int'>. Got value: four"),
-        (["--model.n_critic=0"], "n_critic=0 must be at least 1: it is the discriminator's moves a round."),
+        (["--model.n_critic=0"], "n_critic=0 must be at least 1: it is the discriminator's updates in a step."),
         (["--model.accumulate=0"], "accumulate=0 must be at least 1: it is the number of parts of a batch."),
         (["--data.batch_size=0"], "batch_size=0 must be at least 1."),
         (
@@ -370,29 +370,26 @@ def test_images_of_four_channels_make_files(run, tmp_path):
 
 MINE = """
 from collections.abc import Sequence
-import torch
 from torch import nn
 from datamodules import DigitsDataModule
 from gan_modules import DCGAN
-from gan_modules.functional import losses
 
 class LSGAN(DCGAN):
     def __init__(self, image_shape: Sequence[int], latent_dim: int = 4, base_channels: int = 2):
         super().__init__(image_shape, latent_dim, base_channels)
 
-class Words(LSGAN):
-    def __init__(self, vocab_size: int, image_shape: Sequence[int] = (1, 16, 16), latent_dim: int = 4,
-                 base_channels: int = 2):
+class Heard(LSGAN):
+    def __init__(self, sample_rate: int, image_shape: Sequence[int] = (1, 16, 16)):
         super().__init__(image_shape)
-        self.vocab_size = vocab_size
+        self.sample_rate = sample_rate
 
 class Digits(DigitsDataModule):
     pass
 
-class Captioned(DigitsDataModule):
+class Recorded(DigitsDataModule):
     @property
     def spec(self):
-        return {"image_shape": self.image_shape, "vocab_size": 50}
+        return {"image_shape": self.image_shape, "sample_rate": 16000}
 
 class Generator(nn.Module):
     def __init__(self, width: int = 4):
@@ -442,14 +439,47 @@ def test_own_classes_go_on_and_predict(mine, run, complaint, tmp_path):
 
 
 def test_the_data_supply_what_the_model_names(mine, run, complaint, tmp_path):
-    run("fit", "--model=mine.Words", "--data=mine.Captioned", *FEW)
-    assert torch.load(last_checkpoint(tmp_path), weights_only=True)["hyper_parameters"]["vocab_size"] == 50
-    both = complaint("fit", "--model=mine.Words", "--model.vocab_size=3", "--data=mine.Captioned", *FEW)
-    assert both == "The data supplies vocab_size: leave --model.vocab_size out, and choose the data's instead."
-    neither = complaint("fit", "--model=mine.Words", "--data=mine.Digits", *FEW)
+    run("fit", "--model=mine.Heard", "--data=mine.Recorded", *FEW)
+    assert torch.load(last_checkpoint(tmp_path), weights_only=True)["hyper_parameters"]["sample_rate"] == 16000
+    both = complaint("fit", "--model=mine.Heard", "--model.sample_rate=3", "--data=mine.Recorded", *FEW)
+    assert both == "The data supplies sample_rate: leave --model.sample_rate out, and choose the data's instead."
+    neither = complaint("fit", "--model=mine.Heard", "--data=mine.Digits", *FEW)
     assert neither == (
-        "Words needs vocab_size, which Digits does not know: pass --model.vocab_size, or choose data that has it."
+        "Heard needs sample_rate, which Digits does not know: pass --model.sample_rate, or choose data that has it."
     )
+
+
+def test_an_own_network_in_a_papers_game(mine, run, complaint, tmp_path):
+    words = ["--model=DCGAN", "--model.latent_dim=4", "--model.base_channels=2", "--data=DigitsDataModule", *FEW]
+    said = run("fit", *words, "--model.generator=mine.Generator", "--model.generator.width=3")
+    assert said.splitlines()[-1].endswith(" --import mine")
+    path = last_checkpoint(tmp_path)
+    saved = torch.load(path, weights_only=True)["hyper_parameters"]["generator"]
+    assert saved == {"class_path": "mine.Generator", "init_args": {"width": 3}}
+    model = GAN.load_from_checkpoint(path)
+    assert model.generator.layers[0].out_features == 3
+    run("sample", "--ckpt_path", path, "--n=4", "--out=folder", "--import=mine")
+    written = np.asarray(Image.open(tmp_path / "folder" / "000003.png"))
+    assert np.abs(written - ((model.sample(4, seed=0)[3, 0] + 1) * 255 / 2).numpy()).max() < 0.51
+
+    checkpoint = torch.load(path, weights_only=True)
+    checkpoint["hyper_parameters"]["generator"] = {"class_path": "os.system", "init_args": {"command": "true"}}
+    torch.save(checkpoint, tmp_path / "stranger.ckpt")
+    sentence = complaint("sample", "--ckpt_path", tmp_path / "stranger.ckpt", "--n=4")
+    assert sentence.startswith("The checkpoint's generator is a 'os.system', which is not known here: import that")
+
+
+def test_a_network_made_in_python_is_asked_for(mine, tmp_path):
+    import mine as own
+
+    model = DCGAN((1, 16, 16), 4, 2, generator=own.Generator(3))
+    trainer = Trainer(max_steps=1, accelerator="cpu", logger=False, enable_progress_bar=False)
+    trainer.fit(model, torch.utils.data.DataLoader(torch.rand(2, 1, 16, 16), 2))
+    trainer.save_checkpoint(path := tmp_path / "own.ckpt")
+    with pytest.raises(GANError, match=r"load_from_checkpoint\(path, generator=Generator\(\.\.\.\)\)"):
+        GAN.load_from_checkpoint(path)
+    again = GAN.load_from_checkpoint(path, generator=own.Generator(3))
+    torch.testing.assert_close(again.sample(2, seed=0), model.sample(2, seed=0), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize(
@@ -469,7 +499,7 @@ def test_mistakes_with_own_names(words, sentence, mine, complaint):
 def test_a_fit_without_a_configuration_leaves_pictures_and_a_checkpoint(run, trained):
     run_folder = trained.parents[1]
     assert run_folder.parts[-3:] == ("runs", "dcgan_digits", "version_0")
-    assert {path.name for path in (run_folder / "samples").iterdir()} == {"round_00000000.png", "round_00000002.png"}
+    assert {path.name for path in (run_folder / "samples").iterdir()} == {"step_00000000.png", "step_00000002.png"}
 
 
 def test_configurations_by_name(run, tmp_path):
@@ -486,7 +516,7 @@ PRESETS = {  # arXiv:2006.06676, table 6 and the reference configurations; R1 of
     "stylegan2_auto_256": {"r1_weight": 2e-4 * 256**2 / 32, "ema_half_life": 10_000, "channel_base": 16384},
     "stylegan2_auto_1024": {"r1_weight": 2e-4 * 1024**2 / 32, "channel_base": 32768, "lr_g": 2e-3, "lr_d": 2e-3},
     "stylegan2_paper256": {"r1_weight": 1.0, "ema_half_life": 20_000, "stddev_group": 8, "mapping_layers": 8},
-    "stylegan2_cifar": {"r1_weight": 0.01, "ema_half_life": 500_000, "residual": False, "style_mixing": 0.0},
+    "stylegan2_cifar": {"r1_weight": 0.01, "ema_half_life": 500_000, "residual": False, "style_mixing_prob": 0.0},
 }
 
 
