@@ -14,7 +14,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import get_args, get_origin, get_type_hints
 
-from jsonargparse import ActionConfigFile
+from jsonargparse import ActionConfigFile  # type: ignore[attr-defined]  # it is public, but not listed
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 import datamodules
@@ -96,7 +96,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _is_users(error: BaseException) -> bool:
-    """Return whether an error is a sentence to the user rather than a defect: our code, the disk or Lightning said it."""
+    """Return whether our code, the disk or Lightning has said to the user what is wrong; all else is a defect."""
     if isinstance(error, GANError | DataError | OSError | MisconfigurationException):
         return True
     raised_in = Path(traceback.extract_tb(error.__traceback__)[-1].filename).resolve()

@@ -116,7 +116,9 @@ class CommandLine(LightningCLI):
         for name, network in self._networks().items():
             self.model.hparams[name] = {"init_args": {}} | network.as_dict()  # remembered in plain values
         self._complete(settings)
-        rest = {name: value for name, value in settings.items(branches=True, nested=False) if name not in ("data", "model")}
+        rest = {
+            name: value for name, value in settings.items(branches=True, nested=False) if name not in ("data", "model")
+        }
         self.config_init = Namespace({self.command: self._build(**rest)})
         self.trainer = self.instantiate_trainer()
 

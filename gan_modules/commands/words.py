@@ -64,7 +64,9 @@ def check_names(words: Sequence[str], parser: ArgumentParser) -> None:
             if kind not in BASES:
                 _check_option(".".join(key.removesuffix("+").split(".")[:2]), known)
             elif kind in classes and argument:
-                _check_argument(argument.removeprefix("init_args.").split(".")[0].removesuffix("+"), classes[kind], kind)
+                _check_argument(
+                    argument.removeprefix("init_args.").split(".")[0].removesuffix("+"), classes[kind], kind
+                )
 
 
 def _settings(words: Sequence[str]) -> Iterator[Setting]:

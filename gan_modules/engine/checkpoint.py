@@ -187,7 +187,7 @@ def known_classes(base: type) -> list[type]:
     """Return `base` and its subclasses, without the abstract ones, as far as they are imported; this library's are."""
     for name in gan_modules.__all__:
         getattr(gan_modules, name)  # they are loaded when first used
-    known = [base]
+    known: list[type] = [base]
     for cls in known:
         known.extend(sub for sub in cls.__subclasses__() if sub not in known)
     return [cls for cls in known if not inspect.isabstract(cls)]
