@@ -1,4 +1,4 @@
-"""``gan-modules fit``, ``validate``, ``test`` and ``predict``: Lightning's command line, with what data and models know."""
+"""``gan-modules fit``, ``validate``, ``test`` and ``predict``: Lightning's command line, with what the data know."""
 
 from __future__ import annotations
 
@@ -111,19 +111,18 @@ class CommandLine(LightningCLI):
         self.datamodule = self._build(data=settings.data).data
         supplied = self._supply(data_spec(self.datamodule))
         arguments = settings.model.clone()
-        arguments.init_args.update(Namespace(supplied))
+        arguments.init_args.update(_namespace(**supplied))
         self.model = self._build(model=arguments).model
         for name, network in self._networks().items():
             self.model.hparams[name] = {"init_args": {}} | network.as_dict()  # remembered in plain values
         self._complete(settings)
-        rest = {
-            name: value for name, value in settings.items(branches=True, nested=False) if name not in ("data", "model")
-        }
-        self.config_init = Namespace({self.command: self._build(**rest)})
+        rest = dict(settings.items(branches=True, nested=False))
+        del rest["data"], rest["model"]
+        self.config_init = _namespace(**{self.command: self._build(**rest)})
         self.trainer = self.instantiate_trainer()
 
     def _build(self, **settings: Any) -> Namespace:
-        built: Namespace = self._parser(self.command).instantiate_classes(Namespace(settings))
+        built: Namespace = self._parser(self.command).instantiate_classes(_namespace(**settings))
         return built
 
     def _supply(self, spec: dict[str, Any]) -> dict[str, Any]:
@@ -147,12 +146,12 @@ class CommandLine(LightningCLI):
         return supplied
 
     def _complete(self, settings: Namespace) -> None:
-        """Fill in what the defaults leave open: the run's name, the previews that suit the model, the best checkpoint."""
+        """Fill in what the defaults leave open: the run's name, previews that suit the model, the best checkpoint."""
         trainer = settings.trainer
         if trainer.logger is None:
             name = run_name(self.words) or f"{type(self.model).__name__}_{type(self.datamodule).__name__}".lower()
-            place = Namespace(save_dir=str(trainer.default_root_dir), name=name.removesuffix("datamodule"))
-            trainer.logger = Namespace(class_path="lightning.pytorch.loggers.CSVLogger", init_args=place)
+            place = _namespace(save_dir=str(trainer.default_root_dir), name=name.removesuffix("datamodule"))
+            trainer.logger = _namespace(class_path="lightning.pytorch.loggers.CSVLogger", init_args=place)
         callbacks = trainer.callbacks or []
         if PREVIEWS.keys() <= {_short(callback) for callback in callbacks}:
             unfit = {name for name, needed in PREVIEWS.items() if not isinstance(self.model, needed)}
@@ -207,6 +206,10 @@ def train(command: str, words: Sequence[str]) -> None:
 def _equal(given: Any, default: Any) -> bool:
     listed = isinstance(given, list | tuple) and isinstance(default, list | tuple)
     return list(given) == list(default) if listed else bool(given == default)
+
+
+def _namespace(**values: Any) -> Namespace:
+    return Namespace(**values)  # type: ignore[no-untyped-call]
 
 
 def _short(callback: Namespace) -> str:

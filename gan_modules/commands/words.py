@@ -13,11 +13,12 @@ from typing import Any
 
 import yaml
 from lightning.pytorch import LightningDataModule
+from lightning.pytorch.cli import LightningArgumentParser
 
 import datamodules
 from gan_modules.commands import nearest
 from gan_modules.commands.configs import locate
-from gan_modules.commands.parser import ArgumentParser, class_arguments
+from gan_modules.commands.parser import class_arguments
 from gan_modules.engine.checkpoint import import_class
 from gan_modules.engine.game import GAN
 from gan_modules.errors import GANError
@@ -41,7 +42,7 @@ def name_configs(words: Sequence[str]) -> list[str]:
     return named
 
 
-def check_names(words: Sequence[str], parser: ArgumentParser) -> None:
+def check_names(words: Sequence[str], parser: LightningArgumentParser) -> None:
     """See that all options, classes and arguments of classes exist, in the words and the configurations they name.
 
     The classes that they name are imported: they are the user's words.
@@ -55,18 +56,16 @@ def check_names(words: Sequence[str], parser: ArgumentParser) -> None:
     configs = [_read(Path(value)) for key, value in settings if key in ("config", "c")]
     for group in [*map(list, map(_flatten, configs)), settings]:
         for key, value in group:
-            if key in BASES or key in (f"{kind}.class_path" for kind in BASES):
-                if isinstance(value, str):
-                    kind = key.partition(".")[0]
-                    classes[kind] = import_class(value, BASES[kind], kind)
+            kind = key.removesuffix(".class_path")
+            if kind in BASES and isinstance(value, str):
+                classes[kind] = import_class(value, BASES[kind], kind)
         for key, _ in group:
             kind, _, argument = key.partition(".")
             if kind not in BASES:
                 _check_option(".".join(key.removesuffix("+").split(".")[:2]), known)
             elif kind in classes and argument:
-                _check_argument(
-                    argument.removeprefix("init_args.").split(".")[0].removesuffix("+"), classes[kind], kind
-                )
+                argument = argument.removeprefix("init_args.").partition(".")[0]
+                _check_argument(argument.removesuffix("+"), classes[kind], kind)
 
 
 def _settings(words: Sequence[str]) -> Iterator[Setting]:
@@ -96,7 +95,7 @@ def _flatten(config: Mapping[str, Any]) -> Iterator[Setting]:
             yield key, value
 
 
-def _options(parser: ArgumentParser) -> list[str]:
+def _options(parser: LightningArgumentParser) -> list[str]:
     return re.findall(r"(?<![\w-])--?([A-Za-z][\w.]*)", parser.format_help())
 
 
