@@ -153,9 +153,15 @@ class CommandLine(LightningCLI):
             place = _namespace(save_dir=str(trainer.default_root_dir), name=name.removesuffix("datamodule"))
             trainer.logger = _namespace(class_path="lightning.pytorch.loggers.CSVLogger", init_args=place)
         callbacks = trainer.callbacks or []
-        if PREVIEWS.keys() <= {_short(callback) for callback in callbacks}:
-            unfit = {name for name, needed in PREVIEWS.items() if not isinstance(self.model, needed)}
-            callbacks = [callback for callback in callbacks if _short(callback) not in unfit]
+        names = [_short(callback) for callback in callbacks]
+        if PREVIEWS.keys() <= set(names):
+            fit = {name for name, needed in PREVIEWS.items() if isinstance(self.model, needed)}
+            last = {name: index for index, name in enumerate(names)}  # the user's own, where there is one
+            callbacks = [
+                callback
+                for index, (name, callback) in enumerate(zip(names, callbacks, strict=True))
+                if name not in PREVIEWS or (name in fit and index == last[name])
+            ]
         for callback in [callback for callback in callbacks if _short(callback) == "ModelCheckpoint"]:
             if callback.init_args.filename == "best" and callback.init_args.monitor is None:
                 callback.init_args.monitor = settings.monitor
@@ -178,8 +184,8 @@ class CommandLine(LightningCLI):
         print(f"\nPlayed {trainer.global_step} steps; everything is in {folder}")
         for name, value in scores.items():
             print(f"  {name:<12} {value:.4g}")
-        if isinstance(saver := trainer.checkpoint_callback, ModelCheckpoint):
-            saved = saver.last_model_path or saver.best_model_path
+        saver = trainer.checkpoint_callback
+        if isinstance(saver, ModelCheckpoint) and (saved := saver.last_model_path or saver.best_model_path):
             print(f"  {'checkpoint':<12} {saved}")
             if uses := [use for use, needed in USES.items() if isinstance(self.model, needed)]:
                 print(f"\ngan-modules {uses[0]} --ckpt_path {saved}{''.join(self._own_classes())}")

@@ -189,7 +189,8 @@ def known_classes(base: type) -> list[type]:
         getattr(gan_modules, name)  # they are loaded when first used
     known: list[type] = [base]
     for cls in known:
-        known.extend(sub for sub in cls.__subclasses__() if sub not in known)
+        subclasses: list[type] = cls.__subclasses__()
+        known.extend(sub for sub in subclasses if sub not in known)
     return [cls for cls in known if not inspect.isabstract(cls)]
 
 

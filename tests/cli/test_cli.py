@@ -500,6 +500,12 @@ def test_a_fit_without_a_configuration_leaves_pictures_and_a_checkpoint(run, tra
     assert {path.name for path in (run_folder / "samples").iterdir()} == {"step_00000000.png", "step_00000002.png"}
 
 
+def test_a_preview_of_ones_own_replaces_the_default(run, trained, tmp_path):
+    run(*TINY, "--trainer.callbacks+=SampleGrid", "--trainer.callbacks.every_n_steps=1")
+    pictures = (tmp_path / "runs" / "dcgan_digits" / "version_1" / "samples").iterdir()
+    assert len(list(pictures)) == 3
+
+
 def test_configurations_by_name(run, tmp_path):
     said = run("configs")
     for name, path in CONFIGS.items():
