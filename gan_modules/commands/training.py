@@ -153,21 +153,16 @@ class CommandLine(LightningCLI):
             place = _namespace(save_dir=str(trainer.default_root_dir), name=name.removesuffix("datamodule"))
             trainer.logger = _namespace(class_path="lightning.pytorch.loggers.CSVLogger", init_args=place)
         callbacks = trainer.callbacks or []
-        names = [_short(callback) for callback in callbacks]
-        if PREVIEWS.keys() <= set(names):
-            fit = {name for name, needed in PREVIEWS.items() if isinstance(self.model, needed)}
-            last = {name: index for index, name in enumerate(names)}  # the user's own, where there is one
-            callbacks = [
-                callback
-                for index, (name, callback) in enumerate(zip(names, callbacks, strict=True))
-                if name not in PREVIEWS or (name in fit and index == last[name])
-            ]
-        for callback in [callback for callback in callbacks if _short(callback) == "ModelCheckpoint"]:
-            if callback.init_args.filename == "best" and callback.init_args.monitor is None:
+        for callback in callbacks:
+            if _is_best(callback) and callback.init_args.monitor is None:
                 callback.init_args.monitor = settings.monitor
-                if settings.monitor is None:
-                    callbacks.remove(callback)
-        trainer.callbacks = callbacks
+        if settings.monitor is None:
+            callbacks = [other for other in callbacks if not _is_best(other) or other.init_args.monitor]
+        if PREVIEWS.keys() <= {_short(callback) for callback in callbacks}:
+            unfit = {name for name, needed in PREVIEWS.items() if not isinstance(self.model, needed)}
+            callbacks = [callback for callback in callbacks if _short(callback) not in unfit]
+        # of what the defaults hold, the user's own replaces theirs
+        trainer.callbacks = list({_kept_once(callback): callback for callback in callbacks}.values())
 
     def predict(self, **arguments: Any) -> None:
         """Write the images that the model makes of the test data's batches, instead of gathering them in memory."""
@@ -221,3 +216,13 @@ def _namespace(**values: Any) -> Namespace:
 def _short(callback: Namespace) -> str:
     name: str = callback.class_path.rpartition(".")[2]
     return name
+
+
+def _is_best(callback: Namespace) -> bool:
+    return _short(callback) == "ModelCheckpoint" and callback.init_args.filename == "best"
+
+
+def _kept_once(callback: Namespace) -> Any:
+    """Return what only one callback of a run may be: a preview of its kind, or the checkpoints by one score."""
+    name = _short(callback)
+    return (name, callback.get("init_args.monitor")) if name in (*PREVIEWS, "ModelCheckpoint") else id(callback)
