@@ -1,44 +1,31 @@
-"""The commands besides Lightning's: each a function, whose arguments and docstring are the command's."""
+"""The commands: what each is for. Those of `COMMANDS` are functions, each in the module of its name.
+
+A function's arguments and docstring are its command's; those of `TRAINING` are Lightning's.
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
-from itertools import takewhile
-from typing import get_args, get_origin, get_type_hints
+import difflib
+from collections.abc import Iterable
 
-from gan_modules.commands.interpolate import interpolate
-from gan_modules.commands.mix import mix
-from gan_modules.commands.numbers import Numbers
-from gan_modules.commands.project import project
-from gan_modules.commands.sample import sample
-from gan_modules.commands.score import score
-from gan_modules.commands.translate import translate
-
-COMMANDS: dict[str, Callable[..., None]] = {
-    "sample": sample,
-    "score": score,
-    "interpolate": interpolate,
-    "mix": mix,
-    "project": project,
-    "translate": translate,
+TRAINING = {
+    "fit": "train a model on data",
+    "validate": "score a checkpoint on the validation data",
+    "test": "score a checkpoint on the test data",
+    "predict": "generate as many images as the test data has, to the run's folder",
+}
+COMMANDS = {
+    "configs": "list the configurations that --config takes by name",
+    "sample": "generate images from a checkpoint: a grid, or a folder of files",
+    "score": "FID and its kin, of checkpoints or folders of images, as a table and as records",
+    "interpolate": "move from image to image: a GIF or MP4",
+    "mix": "give images the styles of others, by a StyleGAN or StyleGAN2 checkpoint",
+    "project": "find the styles that make a given image, by the same",
+    "translate": "turn a folder of images into images of the other side, by a Pix2Pix or CycleGAN checkpoint",
 }
 
 
-def gather_lists(command: Callable[..., None], words: Sequence[str]) -> list[str]:
-    """Lists that are given word by word as the parser reads them.
-
-    ``--metrics fid kid`` becomes ``--metrics=["fid", "kid"]``, and of numbers ``--seeds 0 1 5-7``, ``--seeds=0,1,5-7``.
-    """
-    hints = {f"--{name}": hint for name, hint in get_type_hints(command).items()}
-    numbers = {name for name, hint in hints.items() if {*get_args(Numbers)} <= {*get_args(hint)}}
-    lists = {name for name, hint in hints.items() if get_origin(hint) is list}
-    gathered, left = [], list(words)
-    while left:
-        word = left.pop(0)
-        if word in numbers | lists and left and not left[0].startswith("["):
-            items = list(takewhile(lambda item: not item.startswith("--"), left))
-            del left[: len(items)]
-            word += f"={','.join(items)}" if word in numbers else f"=[{', '.join(map(json.dumps, items))}]"
-        gathered.append(word)
-    return gathered
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return the part of a sentence that names the known word nearest to a mistyped one; empty if none is near."""
+    match = difflib.get_close_matches(word, list(known), n=1)
+    return f", did you mean '{match[0]}'?" if match else ""

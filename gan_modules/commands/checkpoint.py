@@ -8,7 +8,6 @@ import torch
 
 from gan_modules.engine.game import GAN
 from gan_modules.errors import GANError
-from gan_modules.families.latent import LatentGAN
 from gan_modules.interop import load_nvidia
 
 
@@ -30,11 +29,3 @@ def load_model(ckpt_path: Path, device: str) -> GAN:
     if ckpt_path.suffix.lower() == ".pkl":
         return load_nvidia(ckpt_path).to(device)
     return GAN.load_from_checkpoint(ckpt_path, map_location=device)
-
-
-def load_latent_model(ckpt_path: Path, device: str) -> LatentGAN:
-    """The same, known to make images from noise."""
-    model = load_model(ckpt_path, device)
-    if not isinstance(model, LatentGAN):
-        raise GANError(f"'{ckpt_path}' holds a {type(model).__name__}, which does not make images from noise.")
-    return model

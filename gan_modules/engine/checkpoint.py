@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import os
 import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import IO, Any, cast
 
 import torch
@@ -164,18 +167,72 @@ def class_path(cls: type) -> str:
 
 
 def find_class(name: str, base: type) -> type:
-    """The class called `name` among this library's and those of the user that have been imported.
+    """Return the class called `name` among this library's and those of the user that have been imported.
 
     A checkpoint may come from a stranger, so its word never leads to any other import.
 
     Raises:
         GANError: If no such class has been imported.
     """
-    for variant in gan_modules.__all__:
-        getattr(gan_modules, variant)  # they are loaded when first used
-    known = [base]
-    for cls in known:
-        if class_path(cls) == name and not inspect.isabstract(cls):
+    for cls in known_classes(base):
+        if class_path(cls) == name:
             return cls
-        known.extend(cls.__subclasses__())
-    raise GANError(f"The checkpoint was made by '{name}', which is not known here: import that class first.")
+    raise GANError(
+        f"The checkpoint was made by '{name}', which is not known here: import that class first (the commands import "
+        f"it where --model names it)."
+    )
+
+
+def known_classes(base: type) -> list[type]:
+    """Return `base` and its subclasses, without the abstract ones, as far as they are imported; this library's are."""
+    for name in gan_modules.__all__:
+        getattr(gan_modules, name)  # they are loaded when first used
+    known: list[type] = [base]
+    for cls in known:
+        subclasses: list[type] = cls.__subclasses__()
+        known.extend(sub for sub in subclasses if sub not in known)
+    return [cls for cls in known if not inspect.isabstract(cls)]
+
+
+def import_class(name: str, base: type, option: str) -> type:
+    """Return the class that the user names: a known one, as ``DCGAN``, or one to import, as ``mine.LSGAN``.
+
+    Only a user's word comes here, never a file's.
+
+    Args:
+        name: The class.
+        base: What it must be a part of.
+        option: The argument that names it, for the message.
+
+    Raises:
+        GANError: If there is no such class; it names the nearest one.
+    """
+    module, _, short = name.rpartition(".")
+    if module:
+        found = getattr(import_own(module, f"--{option} {name}"), short, None)
+        if not (inspect.isclass(found) and issubclass(found, base)):
+            raise GANError(f"--{option} {name}: '{module}' has no {base.__name__} class '{short}'.")
+        return found
+    known = [cls for cls in known_classes(base) if not cls.__module__.startswith("lightning.")]
+    named = {cls.__name__: cls for cls in reversed(known)}
+    if name not in named:
+        near = difflib.get_close_matches(name, list(named), n=1)
+        guess = f", did you mean '{near[0]}'?" if near else ""
+        raise GANError(f"There is no {option} class '{name}'{guess} (there are {', '.join(sorted(named))}).")
+    return named[name]
+
+
+def import_own(module: str, asker: str) -> ModuleType:
+    """Return a module that the user names; an error in it is raised as it is.
+
+    Raises:
+        GANError: If there is no such module.
+    """
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+            raise  # the module is there, and misses another
+        raise GANError(
+            f"{asker}: there is no module '{error.name}' in this folder or among the installed packages."
+        ) from error

@@ -11,7 +11,7 @@ import torch
 from lightning.pytorch import LightningModule
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
-from torch import Tensor
+from torch import Tensor, nn
 
 from gan_modules.engine.checkpoint import (
     KEY,
@@ -151,18 +151,57 @@ def _build(
     """
     if any(map(claims_more_than_it_holds, weights.values())):
         raise GANError(f"'{source}' claims tensors larger than what it holds: get it again from a source you trust.")
+    arguments = saved | overrides
     try:
         with torch.device("meta"):
-            sketch = cls(**saved | overrides)
+            sketch = cls(**arguments | build_networks(arguments))
         sketch.strict_loading = strict
         sketch._check_networks(weights, saved)
-        model = cls(**saved | overrides)
+        model = cls(**arguments | build_networks(arguments))
     except GANError:
         raise
     except (TypeError, ValueError, AttributeError, RuntimeError, OverflowError) as error:
         raise GANError(f"'{source}' asks for a {cls.__name__} that cannot be built: {error}.") from error
     model.strict_loading = strict
     return model
+
+
+def build_networks(arguments: Mapping[str, Any]) -> dict[str, nn.Module]:
+    """Return the networks among a model's saved arguments, built from the class and the arguments saved of them.
+
+    A file may come from a stranger, so only classes of networks that have been imported are called.
+
+    Args:
+        arguments: Of them, each ``{"class_path": "mine.Generator", "init_args": {"width": 32}}`` is a network; all else
+            is left out of the answer.
+
+    Raises:
+        GANError: If a network's class is not imported, or its arguments were not saved, since it was made in Python.
+    """
+    networks = {}
+    for name, saved in arguments.items():
+        if not (isinstance(saved, Mapping) and isinstance(path := saved.get("class_path"), str)):
+            continue
+        if "init_args" not in saved:
+            raise GANError(
+                f"The checkpoint's {name} was made in Python, by {path}: build it and hand it over, as in "
+                f"load_from_checkpoint(path, {name}={path.rpartition('.')[2]}(...))."
+            )
+        given = dict(saved["init_args"])
+        networks[name] = _find_network(path, name)(**given | build_networks(given))
+    return networks
+
+
+def _find_network(path: str, name: str) -> type[nn.Module]:
+    known: list[type[nn.Module]] = [nn.Module]
+    for cls in known:
+        if class_path(cls) == path and not issubclass(cls, LightningModule):
+            return cls
+        known.extend(sub for sub in cls.__subclasses__() if sub not in known)
+    raise GANError(
+        f"The checkpoint's {name} is a '{path}', which is not known here: import that class first (the commands import "
+        f"its module where --import names it)."
+    )
 
 
 def _download(repository: str, revision: str | None) -> Path:

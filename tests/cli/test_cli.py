@@ -17,7 +17,7 @@ from datamodules import CelebADataModule
 from gan_modules import DCGAN, GAN, VanillaGAN
 
 ROOT = Path(__file__).parents[2]
-CONFIGS = {path.stem: path for path in sorted((ROOT / "examples" / "configs").glob("*.yaml"))}
+CONFIGS = {path.stem: path for path in sorted((ROOT / "examples" / "configs").glob("*_*.yaml"))}
 AT_HAND = [name for name in CONFIGS if name.endswith(("_digits", "_toy"))]
 QUIET = ["--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
 DIGITS = ["--model=DCGAN", "--model.base_channels=2", "--model.latent_dim=4", "--data=DigitsDataModule", *QUIET]
@@ -42,7 +42,7 @@ def last_checkpoint(folder):
 
 
 @pytest.mark.parametrize("name", AT_HAND)
-def test_config_trains_resumes_and_samples(name, run, complaint, tmp_path):
+def test_config_trains_resumes_and_samples(name, run, tmp_path):
     options = tiny(name)
     points = name.endswith("_toy")
     if not points:  # validate in these few rounds, too
@@ -64,14 +64,12 @@ def test_config_trains_resumes_and_samples(name, run, complaint, tmp_path):
     model = GAN.load_from_checkpoint(path)
     classes = resumed["hyper_parameters"].get("num_classes", 0)
     shape = (2,) if points else (3 if "stacked" in name else 1, 16, 16)
-    assert (model.image_shape, classes) == (shape, (8 if points else 10) if classes else 0)
+    assert (model.sample_shape, classes) == (shape, (8 if points else 10) if classes else 0)
     assert bool(classes) == name.startswith(("cgan", "stylegan"))
 
     assert "4 samples: grid.png" in run("sample", "--ckpt_path", path, "--n=4", "--out=grid.png")
     assert Image.open(tmp_path / "grid.png").getextrema() != ((255, 255),) * 3
     if points:
-        sentence = complaint("sample", "--ckpt_path", path, "--n=4", "--out=folder")
-        assert sentence.endswith("was trained on points, which make one picture: let --out end in .png.")
         return
     run("sample", "--ckpt_path", path, "--n=4", "--out=folder", "--seed=3")
     files = sorted((tmp_path / "folder").iterdir())
@@ -110,11 +108,12 @@ def test_config_trains_on_made_up_files(name, run, tmp_path):
     MADE_UP[data](tmp_path / "data")
     printed = yaml.safe_load(printing(run, "fit", "--config", CONFIGS[name], "--print_config"))
     assert printed["data"]["init_args"]["root"] == "data"
-    assert printed["trainer"]["callbacks"][-1]["init_args"]["monitor"] == "val/fid"
+    assert printed["monitor"] == "val/fid"
+    assert printed["trainer"]["callbacks"][-1]["class_path"] == "gan_modules.callbacks.FID"
     # without its callbacks: FID would fetch Inception's weights
     options = [*tiny(name), "--data.num_workers=0", "--data.batch_size=4", "--trainer.callbacks=null"]
     said = run(*options, "--trainer.max_steps=1", "--trainer.limit_val_batches=0")
-    assert "Played 1 rounds" in said
+    assert "Played 1 steps" in said
 
 
 def printing(run, *words):
@@ -134,8 +133,8 @@ def test_as_a_module_from_the_shell(tmp_path):
     options = {"cwd": ROOT, "env": os.environ | {"OMP_NUM_THREADS": "1"}, "capture_output": True, "text": True}
     words = [sys.executable, "-m", "gan_modules", *TINY, "--trainer.default_root_dir", str(tmp_path)]
     done = subprocess.run(words, check=True, **options)
-    assert "Played 2 rounds" in done.stdout
-    (path,) = tmp_path.glob("**/*.ckpt")
+    assert "Played 2 steps" in done.stdout
+    path = last_checkpoint(tmp_path)
     # a process that has imported no variant yet finds the class all the same
     code = "import sys; from gan_modules import GAN; print(type(GAN.load_from_checkpoint(sys.argv[1])).__name__)"
     found = subprocess.run([sys.executable, "-c", code, path], check=True, **options)
@@ -145,15 +144,14 @@ def test_as_a_module_from_the_shell(tmp_path):
 @pytest.fixture
 def trained(run, tmp_path):
     run(*TINY)
-    (path,) = tmp_path.glob("**/*.ckpt")
-    return path
+    return last_checkpoint(tmp_path)
 
 
 def test_the_saved_configuration_repeats_the_run(run, trained, tmp_path):
     config = trained.parents[1] / "config.yaml"
     assert "image_shape" not in yaml.safe_load(config.read_text())["model"]["init_args"]  # the data says it
     run("fit", "--config", config)
-    (again,) = [path for path in tmp_path.glob("**/*.ckpt") if path != trained]
+    (again,) = [path for path in tmp_path.glob("**/last.ckpt") if path != trained]
     first, second = (torch.load(path, weights_only=True)["state_dict"] for path in (trained, again))
     torch.testing.assert_close(second, first, rtol=0, atol=0)
 
@@ -223,7 +221,7 @@ def test_mistakes_with_a_checkpoint(run, complaint, trained, tmp_path):
     assert "it was made with image_shape=[1, 16, 16], not [1, 32, 32];" in complaint(*larger)
     sample = ["sample", "--ckpt_path", trained]
     assert complaint(*sample, "--labels=3") == "DCGAN was trained without classes: leave labels out."
-    assert complaint(*sample, "--n=0") == "n=0 must be at least 1: it is the number of images."
+    assert complaint(*sample, "--n=0") == "n=0 must be at least 1: it is the number of samples."
     assert complaint(*sample, "--n=four") == "--n: Expected a <class 'int'>. Got value: four"
     assert complaint(*sample, "--truncations=1") == "There is no argument --truncations, did you mean '--truncation'?"
     assert complaint(*sample, "--trunc=1") == "There is no argument --trunc, did you mean '--truncation'?"
@@ -245,7 +243,7 @@ def test_mistakes_with_a_checkpoint(run, complaint, trained, tmp_path):
         (["--model.base_channels=four"], "--model.base_channels: Expected a <class 'int'>. Got value: four"),
         (["--data.batch_size=four"], "--data.batch_size: Expected a <class 'int'>. Got value: four"),
         (["--trainer.max_steps=four"], "--trainer.max_steps: Expected a <class 'int'>. Got value: four"),
-        (["--model.n_critic=0"], "n_critic=0 must be at least 1: it is the discriminator's moves a round."),
+        (["--model.n_critic=0"], "n_critic=0 must be at least 1: it is the discriminator's updates in a step."),
         (["--model.accumulate=0"], "accumulate=0 must be at least 1: it is the number of parts of a batch."),
         (["--data.batch_size=0"], "batch_size=0 must be at least 1."),
         (
@@ -341,7 +339,7 @@ def test_dcgan_on_celeba_counts_its_rounds(tmp_path):
 
 def test_predict_writes_its_images(run, tmp_path):
     run("fit", *DIGITS, "--trainer.max_steps=1", "--trainer.default_root_dir=fit")
-    (path,) = (tmp_path / "fit").glob("**/*.ckpt")
+    path = last_checkpoint(tmp_path / "fit")
     run("predict", *DIGITS, "--ckpt_path", path, "--trainer.default_root_dir=made", "--trainer.limit_predict_batches=2")
     files = sorted(file.name for file in (tmp_path / "made").glob("**/predictions/*.png"))
     assert len(files) == 8
@@ -350,7 +348,7 @@ def test_predict_writes_its_images(run, tmp_path):
 
 def test_a_device_that_is_not_there(run, complaint, tmp_path):
     run("fit", *DIGITS, "--trainer.max_steps=1", "--trainer.default_root_dir=fit")
-    (path,) = (tmp_path / "fit").glob("**/*.ckpt")
+    path = last_checkpoint(tmp_path / "fit")
     for device in ("nonsense", "cuda") if not torch.cuda.is_available() else ("nonsense",):
         sentence = complaint("sample", "--ckpt_path", path, "--n=1", "--device", device)
         assert sentence.endswith(f"There is no device '{device}' here: pass --device cpu.")

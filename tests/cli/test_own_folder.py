@@ -30,7 +30,7 @@ def test_mistakes_with_a_folder(complaint, run, photographs, tmp_path):
     )
     labelled = [*from_folder(photographs, model="CGAN"), "--data.num_classes=2"]
     assert "has 0 subfolders with images, not num_classes=2" in complaint(*labelled)
-    assert "Played 2 rounds" in run(*from_folder(photographs), "--model.base_channels=2")
+    assert "Played 2 steps" in run(*from_folder(photographs), "--model.base_channels=2")
 
 
 @pytest.mark.parametrize("workers", [0, 1])

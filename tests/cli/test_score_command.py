@@ -219,7 +219,7 @@ def test_the_second_run_computes_no_real(home, tmp_path):
         (("--data", "StreamingDataModule", "--data.folder", "real"), "There are no shards in 'real/train'"),
         (("--data", "DataError"), "There is no data class 'DataError'"),
         (("--data", "ImageDataModule"), "There is no data class 'ImageDataModule'"),
-        (("--data", "lightning.pytorch.LightningDataModule"), "There is no data class 'lightning"),
+        (("--data", "lightning.pytorch.LightningDataModule"), "--data: Import path does not correspond to a sub"),
         (("--metrics", "modes"), "Stacked images have three channels, and these have 1"),
         (("--metrics", "ppl", "--floor", "true"), "Path lengths are those of a generator"),
         (("--split", "dev"), "--split"),

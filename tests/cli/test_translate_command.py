@@ -185,6 +185,6 @@ def test_a_configuration_of_two_sides_trains(name, tmp_path):
         "--trainer.limit_val_batches", 1, "--trainer.callbacks", "null", *callbacks, cwd=tmp_path,
     )  # fmt: skip
     assert done.status == 0, done.stderr
-    assert "Played 1 rounds" in done.stdout
+    assert "Played 1 steps" in done.stdout
     pictures = {path.name.partition("_")[0] for path in tmp_path.rglob("samples/*.png")}
     assert pictures == ({"AtoB"} if name.startswith("pix2pix") else {"AtoB", "BtoA"})

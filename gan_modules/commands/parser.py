@@ -1,0 +1,66 @@
+"""The parser of all commands: it wants whole words, and answers a mistake with one sentence."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from typing import Any, NoReturn
+
+from lightning.pytorch.cli import LightningArgumentParser
+
+from gan_modules.engine.game import GAN
+
+
+class ArgumentParser(LightningArgumentParser):
+    """A parser that says what is wrong in one sentence and leaves with status 2."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        # the beginning of an option would pass for it, even where only a mistyped one begins so
+        super().__init__(*args, allow_abbrev=False, **kwargs)
+
+    def add_class_arguments(self, theclass: type, nested_key: str | None = None, **kwargs: Any) -> list[str]:
+        """Add a class's arguments; none of a model's is required, since the data may supply it."""
+        if inspect.isclass(theclass) and issubclass(theclass, GAN):  # jsonargparse's own word for what another supplies
+            kwargs["linked_targets"] = required_arguments(theclass)
+        names: list[str] = super().add_class_arguments(theclass, nested_key, **kwargs)
+        return names
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Say what is wrong and leave with status 2."""
+        if not self.exit_on_error:  # an inner parser, whose caller wraps the message
+            super().error(message, ex)
+        sys.stderr.write(f"error: {_sentence(message)}\n")
+        sys.exit(2)
+
+
+def _sentence(message: str) -> str:
+    """Return the parser's message about a value in one sentence, beginning with the argument.
+
+    jsonargparse gives no error of its own for a value that has not the argument's type: it wraps the text of each
+    parser in that of the parser above. These expressions take the wrapping off; names are checked before parsing.
+    """
+    noise = r"Does not validate|Subtypes:|Errors:|- Expected a <class 'NoneType'>|Given value|Problem with given class"
+    lines = [line.strip(" -") for line in message.splitlines() if line.strip() and not re.search(noise, line)]
+    keys = ".".join(re.findall(r"Parser key \"([\w.]+)\"", message))
+    said = re.sub(r"Parser key \"[\w.]+\":\s*", "", " ".join(lines))
+    return f"--{keys}: {said}" if keys else said
+
+
+def class_arguments(cls: type) -> dict[str, Any]:
+    """Return the arguments of a class with their defaults, those that it hands on to its bases too."""
+    parser = ArgumentParser(exit_on_error=False)
+    names = parser.add_class_arguments(cls, fail_untyped=False)
+    defaults = parser.get_defaults()
+    return {name: defaults.get(name) for name in names}
+
+
+def required_arguments(cls: type) -> set[str]:
+    """Return the arguments of a class, and of its bases where it hands them on, that have no default."""
+    required: dict[str, bool] = {}
+    for base in reversed(inspect.getmro(cls)):
+        if "__init__" in vars(base):
+            for name, parameter in inspect.signature(vars(base)["__init__"]).parameters.items():
+                if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+                    required[name] = parameter.default is parameter.empty
+    return {name for name, needed in required.items() if needed} - {"self"}
