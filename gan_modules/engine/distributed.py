@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
@@ -136,11 +136,13 @@ def shard(network: nn.Module, mesh: DeviceMesh) -> None:
     sharded.set_reshard_after_backward(not trained)
 
 
-def reshard(network: nn.Module) -> None:
-    """Forget the gathered parameters of a network after its step, so that its next use gathers the new ones."""
-    for module in (network, *network.children()):  # the one network of a player, or each of several
-        if isinstance(module, FSDPModule):
-            module.reshard()
+def sharded_modules(networks: Iterable[nn.Module]) -> list[FSDPModule]:
+    """Return the networks, or their children, that are spread over processes.
+
+    Their ``reshard()`` forgets gathered parameters after an update, so that the next use gathers the new ones.
+    """
+    modules = [module for network in networks for module in (network, *network.children())]
+    return [module for module in modules if isinstance(module, FSDPModule)]
 
 
 def is_sharded(tensor: Tensor) -> bool:

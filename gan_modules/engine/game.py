@@ -23,7 +23,6 @@ from gan_modules.engine.compile import compile_networks
 from gan_modules.engine.distributed import destroy_group_at_exit, explain_every_message, shard
 from gan_modules.engine.ema import MovingAverages
 from gan_modules.engine.inputs import Inputs
-from gan_modules.engine.lightning_compat import given_hyperparameters
 from gan_modules.engine.loading import CheckpointMixin
 from gan_modules.engine.loop import AlternatingLoop
 from gan_modules.engine.players import Compile, Phase, Player
@@ -113,10 +112,7 @@ class GAN(CheckpointMixin, ABC):
         self._compile = compile
         self._averages = MovingAverages(ema_half_life)
         self._takes_float32 = False
-        if given_hyperparameters() is None:
-            self.save_hyperparameters({name: _plain(value) for name, value in self._arguments.items()})
-        else:  # the command line's, in which networks are plain values
-            self.save_hyperparameters()
+        self.save_hyperparameters({name: _plain(value) for name, value in self._arguments.items()})
         del self._arguments
 
     # ---- What a family or a paper says -------------------------------------------------------------------------------

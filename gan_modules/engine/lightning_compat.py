@@ -14,7 +14,6 @@ import torch
 from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning.fabric.strategies.launchers.subprocess_script import _ChildProcessObserver
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.core.mixins.hparams_mixin import _given_hyperparameters
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.utilities.model_helpers import is_overridden as is_overridden
 from torch import Tensor
@@ -35,12 +34,6 @@ def count_step(optimizer: LightningOptimizer) -> None:
 def show_step(trainer: Trainer, step: int) -> None:
     """Set the x-axis of the loggers, which Lightning counts by batches; the loop adds one after the batch."""
     trainer.fit_loop.epoch_loop._batches_that_stepped = step
-
-
-def given_hyperparameters() -> dict[str, Any] | None:
-    """Return the arguments that the command line builds a model with, as plain values; `None` outside it."""
-    given: dict[str, Any] | None = _given_hyperparameters.get()
-    return given
 
 
 def cluster_environment(trainer: Trainer) -> ClusterEnvironment | None:

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from gan_modules.engine.distributed import explain_lost_rank, gather_objects, is_sharded, reshard, state_of_rank
+from gan_modules.engine.distributed import explain_lost_rank, gather_objects, is_sharded, sharded_modules, state_of_rank
 from gan_modules.engine.inputs import Inputs, frozen
 from gan_modules.engine.lightning_compat import count_step, is_attached, is_overridden, show_step
 from gan_modules.engine.loss_log import LossLog, LossRecord, added, weighted
@@ -152,6 +152,7 @@ class AlternatingLoop:
         self._schedulers = cast(list[LambdaLR], schedulers if isinstance(schedulers, list) else [schedulers])
         self._scalers = Scalers(trainer.precision_plugin, self._players)
         self._stepper = OptimizerStepper(module)
+        self._sharded = sharded_modules(m for player in self._players.values() for m in player.modules)
         trainable = [parameter for parameter in module.parameters() if parameter.requires_grad]
         own = {name: {id(p) for p in parameters} for name, parameters in self.owned.items()}
         self._resting = {name: [p for p in trainable if id(p) not in ids] for name, ids in own.items()}
@@ -253,9 +254,8 @@ class AlternatingLoop:
                     self._stepper.backward(loss)
                     total = added(total, terms)
                 part.end_phase()
-        for player in self._players.values():  # gathered parameters are updated, and frozen or not, when gathered next
-            for module in player.modules:
-                reshard(module)
+        for module in self._sharded:  # gathered parameters are updated, and frozen or not, when gathered next
+            module.reshard()
         if total:
             self._losses.add(LossRecord(self._trainer.global_step, name, phase.name, total))
             if self._alone_on_cpu:

@@ -12,7 +12,6 @@ import torch
 from lightning.fabric.plugins.environments import LightningEnvironment
 from lightning.fabric.strategies.launchers.subprocess_script import _ChildProcessObserver
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.core.mixins.hparams_mixin import _given_hyperparameters_context
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
 from torch.utils.data import DataLoader
@@ -167,13 +166,6 @@ def test_the_loggers_axis_is_what_is_shown(tmp_path):
     rows = list(csv.DictReader((Path(logger.log_dir) / "metrics.csv").open()))
     assert [int(row["step"]) for row in rows] == [10 * int(float(row["batch"])) for row in rows]
     assert len(rows) > 1
-
-
-def test_arguments_of_the_command_line_are_known_while_it_builds():
-    assert lightning_compat.given_hyperparameters() is None
-    with _given_hyperparameters_context({"width": 3}, "instantiator"):
-        assert lightning_compat.given_hyperparameters()["width"] == 3
-    assert lightning_compat.given_hyperparameters() is None
 
 
 def test_tensors_move_together():
