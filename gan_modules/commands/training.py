@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from jsonargparse import Namespace
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
@@ -22,14 +22,14 @@ from gan_modules.engine.game import GAN
 from gan_modules.errors import GANError
 from gan_modules.families.capabilities import Samples, Translates
 from gan_modules.families.data_spec import data_spec
-from gan_modules.visuals.pictures import as_image, to_uint8
+from gan_modules.visuals.files import save_samples
 
 USES = {"translate --input FOLDER --output FOLDER": Translates, "sample --n 64 --out grid.png": Samples}
 PREVIEWS = {"SampleGrid": Samples, "TranslationGrid": Translates}  # of the defaults, by what a model has to know
 
 
 class PredictionWriter(BasePredictionWriter):
-    """Each image that ``predict`` makes, as a PNG file in the run's folder."""
+    """Writes each sample that ``predict`` makes to the run's folder, as a file of its kind."""
 
     def write_on_batch_end(
         self,
@@ -41,11 +41,10 @@ class PredictionWriter(BasePredictionWriter):
         batch_idx: int,
         dataloader_idx: int,
     ) -> None:
-        """Write the images of one batch; the file's name has the process, the batch and the place in it."""
+        """Write the samples of one batch; the file's name has the process, the batch and the place in it."""
         folder = Path(trainer.log_dir or trainer.default_root_dir) / "predictions"
-        folder.mkdir(parents=True, exist_ok=True)
-        for index, image in enumerate(to_uint8(prediction)):
-            as_image(image).save(folder / f"{trainer.global_rank}_{batch_idx:05d}_{index:03d}.png")
+        names = [f"{trainer.global_rank}_{batch_idx:05d}_{index:03d}" for index in range(len(prediction))]
+        save_samples(prediction, folder, cast(Samples, pl_module).kind, names=names)
 
 
 class CommandLine(LightningCLI):
