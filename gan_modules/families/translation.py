@@ -150,7 +150,7 @@ class TranslationGAN(GAN, ABC):
                 if stochastic and seed is not None:
                     torch.manual_seed(check_seed(seed))
                 parts = torch.split(images, 1 if stochastic else TRANSLATE_CHUNK)
-                return torch.cat([_unnoticed(network, part).float() for part in parts])
+                return torch.cat([_preserving_statistics(network, part).float() for part in parts])
         finally:
             network.train(was_training)
 
@@ -208,7 +208,7 @@ def _multiples(multiple: int) -> str:
     return f" that are multiples of {multiple}" if multiple > 1 else ""
 
 
-def _unnoticed(network: nn.Module, images: Tensor) -> Tensor:
+def _preserving_statistics(network: nn.Module, images: Tensor) -> Tensor:
     """What the network makes of the images; where BatchNorm notes what it sees, it does so in copies."""
     if not network.training:
         return cast(Tensor, network(images))
