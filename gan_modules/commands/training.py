@@ -43,8 +43,10 @@ class PredictionWriter(BasePredictionWriter):
     ) -> None:
         """Write the samples of one batch; the file's name has the process, the batch and the place in it."""
         folder = Path(trainer.log_dir or trainer.default_root_dir) / "predictions"
-        names = [f"{trainer.global_rank}_{batch_idx:05d}_{index:03d}" for index in range(len(prediction))]
-        save_samples(prediction, folder, cast(Samples, pl_module).kind, names=names)
+        start, kind = f"{trainer.global_rank}_{batch_idx:05d}", cast(Samples, pl_module).kind
+        names = [f"{start}_{index:03d}" for index in range(len(prediction))]
+        # the points of a batch are one file, always of the same name
+        save_samples(prediction, folder / start if kind == "point" else folder, kind, names=names)
 
 
 class CommandLine(LightningCLI):

@@ -30,7 +30,7 @@ def save_samples(
     sample_rate: int = SAMPLE_RATE,
     fps: int = FPS,
 ) -> None:
-    """Write a file per sample: images as PNG, audio as WAV, clips as GIF; all points together as one ``.npy``.
+    """Write a file per sample: images as PNG, audio as WAV, clips as GIF; all points together as ``samples.npy``.
 
     Images of more channels than PNG holds are written as ``.npy`` ``(C, H, W)`` in [-1, 1].
 
@@ -38,8 +38,7 @@ def save_samples(
         samples: Samples of one shape, in [-1, 1] (points anywhere): a batch ``(N, …)``, or one after the other.
         folder: Where to; made where missing.
         kind: Their kind.
-        names: The files' names without a suffix; by default 000000, 000001, …, and "samples" for points, whose file
-            has the first name.
+        names: The files' names without a suffix; by default 000000, 000001, ….
         sample_rate: Samples of audio a second.
         fps: Frames of a clip a second, 1 to 100.
     """
@@ -51,7 +50,7 @@ def save_samples(
         "video": lambda sample, path: save_clip(sample, path.with_name(f"{path.name}.gif"), fps),
     }
     if kind not in write:
-        np.save(folder / f"{next(iter(names or ['samples']))}.npy", torch.stack(list(samples)).cpu().numpy())
+        np.save(folder / "samples.npy", torch.stack(list(samples)).cpu().numpy())
         return
     for sample, name in zip(samples, names or map("{:06d}".format, count()), strict=names is not None):
         write[kind](sample, folder / name)
