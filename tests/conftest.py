@@ -1,3 +1,4 @@
+import os
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -79,3 +80,11 @@ def _features_of_reals_of_this_session(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GAN_MODULES_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(autouse=True)
+def _seeds_stay_in_their_test():
+    """What seed_everything leaves in the environment would seed the processes that later tests start."""
+    yield
+    for name in ("PL_GLOBAL_SEED", "PL_SEED_WORKERS"):
+        os.environ.pop(name, None)
