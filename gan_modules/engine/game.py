@@ -25,6 +25,7 @@ from gan_modules.engine.ema import MovingAverages
 from gan_modules.engine.inputs import Inputs
 from gan_modules.engine.loading import CheckpointMixin
 from gan_modules.engine.loop import AlternatingLoop
+from gan_modules.engine.modes import begin_training
 from gan_modules.engine.players import Compile, Phase, Player
 from gan_modules.engine.resume import Stateful
 from gan_modules.engine.scalers import in_own_precision
@@ -157,7 +158,10 @@ class GAN(CheckpointMixin, ABC):
             ema: Whether to return the average at all.
         """
         network = self.get_submodule(name)
-        return self.get_submodule(f"{name}_ema") if ema and self._averages.tracks(name, network) else network
+        if not ema or not self._averages.tracks(name, network):
+            return network
+        average = self.get_submodule(f"{name}_ema")
+        return average.eval() if average.training else average
 
     def begin_with_full_average(self) -> None:
         """Count as many images as give the average its full half-life, for networks trained elsewhere."""
@@ -192,8 +196,17 @@ class GAN(CheckpointMixin, ABC):
         """Return one optimizer for each player, over the parameters that are trainable when the fit begins."""
         return self.loop.configure_optimizers()
 
+    def train(self, mode: bool = True) -> Self:
+        """Put all but the averages into training mode, or everything into evaluation mode."""
+        super().train(mode)
+        for name in self._averages.names():
+            self.get_submodule(f"{name}_ema").eval()
+        return self
+
     def on_train_start(self) -> None:
-        """Look up what each step needs."""
+        """Look up what each step needs, and put what is trained, or has no parameters, into training mode."""
+        self.training = True
+        begin_training(child for child in self.children() if not any(True for _ in child.parameters()))
         self._averages.prepare()
         self.loop.begin()
 
@@ -230,6 +243,8 @@ class GAN(CheckpointMixin, ABC):
             strategy.checkpoint_io = CheckpointFiles()
         # ModelCheckpoint's advice to save what was before the step; here it is what is after the step that counts
         warnings.filterwarnings("ignore", ".*no pre-optimization state was saved")
+        # averages always are, and so is a frozen network that a loss asks
+        warnings.filterwarnings("ignore", r"Found \d+ module\(s\) in eval mode")
         for name in self._averages.names():
             if not self._averages.tracks(name, self.get_submodule(name)):  # replaced since
                 self.track_average(name)

@@ -27,6 +27,7 @@ from gan_modules.engine.distributed import explain_lost_rank, gather_objects, is
 from gan_modules.engine.inputs import Inputs, frozen
 from gan_modules.engine.lightning_compat import count_step, is_attached, is_overridden, show_step
 from gan_modules.engine.loss_log import LossLog, LossRecord, added, weighted
+from gan_modules.engine.modes import begin_training
 from gan_modules.engine.players import Losses, Phase, Player, correct_for_lazy_phases
 from gan_modules.engine.resume import (
     begin_next_epoch,
@@ -140,6 +141,7 @@ class AlternatingLoop:
         """Look up what each step needs, when the module is on its device; called by `step` where nobody has."""
         self._begun = True
         module, trainer = self.module, self.module.trainer
+        begin_training(network for player in self._players.values() for network in player.modules)
         self._trainer = trainer  # at hand, since the module looks for its own at each call
         if self.clip_norm is not None and not is_overridden("on_before_optimizer_step", module):
             raise GANError(

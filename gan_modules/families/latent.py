@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from gan_modules.engine.game import GAN
 from gan_modules.engine.inputs import Inputs, cut
+from gan_modules.engine.modes import evaluating
 from gan_modules.engine.players import GameOptions, Losses, OptimizerFactory, Phase, Player
 from gan_modules.engine.seeds import check_seed
 from gan_modules.errors import GANError
@@ -343,17 +344,6 @@ class LatentGAN(GAN, ABC):
     def _in_fast_format(self, network: nn.Module) -> nn.Module:
         """Return the network with its convolutions in the memory format that is fastest; values and names stay."""
         return network.to(memory_format=torch.channels_last) if self.kind == "image" else network
-
-
-@contextmanager
-def evaluating(network: nn.Module) -> Iterator[None]:
-    """Put a network into evaluation mode for a while."""
-    was_training = network.training
-    network.eval()
-    try:
-        yield
-    finally:
-        network.train(was_training)
 
 
 @contextmanager

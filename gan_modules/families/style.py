@@ -11,9 +11,10 @@ from lightning.pytorch.strategies import ModelParallelStrategy
 from torch import Tensor, nn
 
 from gan_modules.engine.inputs import Inputs
+from gan_modules.engine.modes import evaluating
 from gan_modules.engine.players import Phase
 from gan_modules.errors import GANError
-from gan_modules.families.latent import LatentGAN, evaluating
+from gan_modules.families.latent import LatentGAN
 
 STYLE_CHUNK = 16  # images through a synthesis network at a time, which bounds the memory of their making
 

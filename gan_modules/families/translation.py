@@ -12,6 +12,7 @@ from torch.func import functional_call
 
 from gan_modules.engine.game import GAN
 from gan_modules.engine.inputs import Inputs
+from gan_modules.engine.modes import in_mode
 from gan_modules.engine.players import GameOptions
 from gan_modules.engine.seeds import check_seed
 from gan_modules.errors import GANError
@@ -142,17 +143,13 @@ class TranslationGAN(GAN, ABC):
         network = networks[direction]
         self._check_images(images, direction)
         images = images.to(self.device)
-        was_training = network.training
-        network.train(stochastic)
         devices = [self.device] if self.device.type == "cuda" else []
-        try:
-            with torch.random.fork_rng(devices, enabled=stochastic and seed is not None), force_eager():
-                if stochastic and seed is not None:
-                    torch.manual_seed(check_seed(seed))
-                parts = torch.split(images, 1 if stochastic else TRANSLATE_CHUNK)
-                return torch.cat([_unnoticed(network, part).float() for part in parts])
-        finally:
-            network.train(was_training)
+        draws = torch.random.fork_rng(devices, enabled=stochastic and seed is not None)
+        with in_mode(network, training=stochastic), draws, force_eager():
+            if stochastic and seed is not None:
+                torch.manual_seed(check_seed(seed))
+            parts = torch.split(images, 1 if stochastic else TRANSLATE_CHUNK)
+            return torch.cat([_unnoticed(network, part).float() for part in parts])
 
     def _check_images(self, images: Tensor, direction: Direction) -> None:
         channels = (self.image_shape if direction == "AtoB" else self.target_shape)[0]
