@@ -14,10 +14,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
+from gan_modules.engine.modes import evaluating
 from gan_modules.engine.seeds import check_seed
 from gan_modules.errors import GANError
 from gan_modules.families.capabilities import HasStyles, Samples, require
-from gan_modules.engine.modes import evaluating
 from gan_modules.tools.distances import Distance, best_distance
 from gan_modules.tools.drawing import check_images
 from gan_modules.visuals.pictures import as_image, to_uint8
