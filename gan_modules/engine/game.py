@@ -6,7 +6,7 @@ import inspect
 import math
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Self, cast
 
 import torch
@@ -14,6 +14,7 @@ from lightning.pytorch import Callback
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.plugins.precision import DoublePrecision, HalfPrecision
 from lightning.pytorch.strategies import ModelParallelStrategy
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
@@ -22,7 +23,7 @@ from gan_modules.engine.checkpoint import KEY, CheckpointFiles, check_weights, c
 from gan_modules.engine.compile import compile_networks
 from gan_modules.engine.distributed import destroy_group_at_exit, explain_every_message, shard
 from gan_modules.engine.ema import MovingAverages
-from gan_modules.engine.inputs import Inputs
+from gan_modules.engine.inputs import Inputs, as_tensors, map_tensors
 from gan_modules.engine.loading import CheckpointMixin
 from gan_modules.engine.loop import AlternatingLoop
 from gan_modules.engine.modes import begin_training
@@ -113,6 +114,7 @@ class GAN(CheckpointMixin, ABC):
         self._compile = compile
         self._averages = MovingAverages(ema_half_life)
         self._takes_float32 = False
+        self._looked: set[str] = set()  # stages whose first batch has been looked at, and what was said
         self.save_hyperparameters({name: _plain(value) for name, value in self._arguments.items()})
         del self._arguments
 
@@ -131,8 +133,27 @@ class GAN(CheckpointMixin, ABC):
         """Return what the objectives are given on a batch.
 
         Args:
-            batch: What the loader gives: a tuple or list whose first entry are the reals.
+            batch: As from `columns`: a tuple or list whose first entry are the reals.
         """
+
+    def columns(self, batch: Any) -> Any:
+        """Return what a loader gives as `inputs`, `condition` and callbacks take it.
+
+        By default a tuple, whose tensors are on the device; floats are float32, or float64 where the model is. A family
+        knows the dicts, and which entry is what. A model that reads its batches otherwise overrides this.
+
+        Args:
+            batch: What the loader gives.
+        """
+        return map_tensors(self._as_own, (batch,) if isinstance(batch, Tensor) else as_tensors(batch))
+
+    def oddities(self, batch: Any) -> Iterable[str]:
+        """Return what is odd about the first batch of a fit, a validation or a test, in sentences; each is a warning.
+
+        Args:
+            batch: As from `columns`.
+        """
+        return ()
 
     def after_update(self, player: str) -> None:
         """Act after each update of a player: a paper that constrains weights does it here."""
@@ -215,17 +236,36 @@ class GAN(CheckpointMixin, ABC):
         if self._compile == "reduce-overhead":
             # what the last batch's networks gave may be overwritten
             torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
-        self.loop.step((batch,) if isinstance(batch, Tensor) else batch)
+        batch = self.columns(batch)
+        self.look_once(batch)
+        self.loop.step(batch)
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Clip the gradient of the player being updated, once it is unscaled."""
         self.loop.clip(optimizer)
 
-    def validation_step(self, batch: Any, batch_idx: int) -> None:
-        """Do nothing: callbacks score what `sample` gives."""
+    def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Look at the first batch, no more: callbacks score what `sample` gives."""
+        self.look_once(batch)
 
-    def test_step(self, batch: Any, batch_idx: int) -> None:
-        """Do nothing: callbacks score what `sample` gives."""
+    def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Look at the first batch, no more: callbacks score what `sample` gives."""
+        self.look_once(batch)
+
+    def look_once(self, batch: Any) -> None:
+        """Warn of what is odd about the first batch of a stage; a sentence that several stages share comes once."""
+        stage = str(self.trainer.state.stage)
+        if stage in self._looked:
+            return
+        self._looked.add(stage)
+        for sentence in self.oddities(self.columns(batch)):
+            if sentence not in self._looked:
+                self._looked.add(sentence)
+                rank_zero_warn(sentence)
+
+    def _as_own(self, tensor: Tensor) -> Tensor:
+        own = torch.float64 if self.dtype == torch.float64 else torch.float32
+        return tensor.to(self.device, own if tensor.is_floating_point() else tensor.dtype)
 
     # ---- Before and between runs -------------------------------------------------------------------------------------
 
@@ -236,6 +276,7 @@ class GAN(CheckpointMixin, ABC):
     def setup(self, stage: str) -> None:
         """Prepare checkpoints, precision, compilation and averages before anything is computed."""
         strategy = self.trainer.strategy
+        self._looked.clear()
         if self.trainer.world_size > 1:
             destroy_group_at_exit()
             explain_every_message(self.trainer)
