@@ -30,6 +30,7 @@ from gan_modules.engine.modes import begin_training
 from gan_modules.engine.players import Compile, Phase, Player
 from gan_modules.engine.resume import Stateful
 from gan_modules.engine.scalers import in_own_precision
+from gan_modules.engine.schedules import idle_from, planned_steps
 from gan_modules.engine.signals import GracefulShutdown
 from gan_modules.errors import GANError
 
@@ -230,6 +231,24 @@ class GAN(CheckpointMixin, ABC):
         begin_training(child for child in self.children() if not any(True for _ in child.parameters()))
         self._averages.prepare()
         self.loop.begin()
+        for sentence in self.schedule_warnings():
+            rank_zero_warn(sentence)
+
+    def schedule_warnings(self) -> Iterable[str]:
+        """Return, before the first step, in sentences, which learning rates are 0 long before the end of the fit."""
+        steps = planned_steps(self.trainer, self._batches_a_step())
+        length = "no end" if math.isinf(steps) else f"{steps:.0f}"
+        named = {name: player.schedule for name, player in self.players().items() if player.schedule}
+        idle = {name: idle_from(schedule, steps) for name, schedule in named.items()}
+        return [
+            f"The {name}'s learning rate is 0 from step {first} on, and this fit has {length}: end it there, "
+            f"Trainer(max_steps={first}), or give {type(self).__name__} a longer schedule."
+            for name, first in idle.items()
+            if first is not None
+        ]
+
+    def _batches_a_step(self) -> int:
+        return max(1, *(phase.batches(0) for phase in self.phases()))
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
         """Play the phases of one batch."""

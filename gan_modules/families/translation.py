@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, Unpack, cast
@@ -15,6 +16,7 @@ from gan_modules.engine.inputs import Inputs, map_tensors
 from gan_modules.engine.lightning_compat import is_attached
 from gan_modules.engine.modes import in_mode
 from gan_modules.engine.players import GameOptions
+from gan_modules.engine.schedules import planned_epochs
 from gan_modules.engine.seeds import check_seed
 from gan_modules.errors import GANError
 from gan_modules.families import batches
@@ -98,6 +100,24 @@ class TranslationGAN(GAN, ABC):
             return 1.0
         epoch = self.trainer.current_epoch + self.trainer.is_last_batch if step else 0  # that of the next step
         return max(0.0, 1.0 - max(0.0, epoch + 1 - constant) / (decay + 1))
+
+    def schedule_warnings(self) -> Iterator[str]:
+        """Yield, before the first step, whether learning rates fall too soon for the fit, or never."""
+        constant, decay = self._epochs
+        if decay is None:
+            return
+        name, end, epochs = type(self).__name__, constant + decay, planned_epochs(self.trainer, 1)
+        if math.isinf(self.trainer.num_training_batches):
+            yield (
+                f"{name}'s learning rates fall by epochs, and the loader has no end, so that they stay up: pass "
+                f"Trainer(limit_train_batches=…), the batches of an epoch, or epochs_decay=None to the model."
+            )
+        elif epochs > end:
+            length = "no end" if math.isinf(epochs) else f"{epochs:.0f} epochs"
+            yield (
+                f"{name}'s learning rates are 0 after epochs_constant + epochs_decay = {constant} + {decay} epochs, "
+                f"and this fit has {length}: pass Trainer(max_epochs={end}), or more of either to the model."
+            )
 
     def inputs(self, batch: Any) -> Inputs:
         """Return the reals of both domains by direction, and their translations."""
