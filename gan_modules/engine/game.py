@@ -17,13 +17,14 @@ from lightning.pytorch.strategies import ModelParallelStrategy
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR
 
 from gan_modules.engine.checkpoint import KEY, CheckpointFiles, check_weights, class_path, hyper_parameters
+from gan_modules.engine.checks import check_trainer, slow_formats
 from gan_modules.engine.compile import compile_networks
 from gan_modules.engine.distributed import destroy_group_at_exit, explain_every_message, shard
 from gan_modules.engine.ema import MovingAverages
 from gan_modules.engine.inputs import Inputs, as_tensors, map_tensors
+from gan_modules.engine.lightning_compat import was_compiled
 from gan_modules.engine.loading import CheckpointMixin
 from gan_modules.engine.loop import AlternatingLoop
 from gan_modules.engine.modes import begin_training
@@ -214,8 +215,8 @@ class GAN(CheckpointMixin, ABC):
         """Largest norm of a player's gradient."""
         return self.loop.clip_norm
 
-    def configure_optimizers(self) -> tuple[list[Optimizer], list[LambdaLR]]:
-        """Return one optimizer for each player, over the parameters that are trainable when the fit begins."""
+    def configure_optimizers(self) -> tuple[list[Optimizer], list[dict[str, Any]]]:
+        """Return an optimizer and a scheduler for each player, over what is trainable when the fit begins."""
         return self.loop.configure_optimizers()
 
     def train(self, mode: bool = True) -> Self:
@@ -289,13 +290,23 @@ class GAN(CheckpointMixin, ABC):
     # ---- Before and between runs -------------------------------------------------------------------------------------
 
     def configure_callbacks(self) -> list[Callback]:
-        """Return what every fit needs."""
+        """Return what every fit needs, once it is clear that the trainer asks for nothing that the model does itself.
+
+        Raises:
+            GANError: If it does, or torch.compile was called on the model.
+        """
+        check_trainer(self.trainer, type(self).__name__)
+        if was_compiled(self):
+            name = type(self).__name__
+            raise GANError(f"torch.compile({name}(…)) would compile the updates too: pass {name}(…, compile=True).")
         return [GracefulShutdown()]
 
     def setup(self, stage: str) -> None:
         """Prepare checkpoints, precision, compilation and averages before anything is computed."""
         strategy = self.trainer.strategy
         self._looked.clear()
+        for sentence in slow_formats(self.trainer):
+            rank_zero_warn(sentence)
         if self.trainer.world_size > 1:
             destroy_group_at_exit()
             explain_every_message(self.trainer)

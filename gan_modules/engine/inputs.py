@@ -203,8 +203,8 @@ def requiring_grad(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
 
 @contextmanager
 def frozen(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
-    """Freeze parameters: no gradient is computed for them, and none reaches them."""
-    chosen = list(parameters)
+    """Freeze parameters: no gradient is computed for them, and none reaches them; those that are, stay frozen."""
+    chosen = [parameter for parameter in parameters if parameter.requires_grad]
     for parameter in chosen:
         parameter.requires_grad_(False)
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from gan_modules.engine.inputs import Inputs
+from gan_modules.errors import GANError
 
 Losses = dict[str, Tensor]  # named, already weighted terms; the engine minimises their sum
 Objective = Callable[[Inputs], Losses]
@@ -98,6 +99,41 @@ class Phase:
         if step % self.every:
             return 0
         return self.repeats if isinstance(self.repeats, int) else self.repeats(step)
+
+
+def check_players(
+    players: Mapping[str, Player], phases: Iterable[Phase], owned: Mapping[str, Sequence[nn.Parameter]]
+) -> None:
+    """Refuse players and phases that no fit can play.
+
+    Args:
+        players: By name.
+        phases: Of a step.
+        owned: What each player trains.
+
+    Raises:
+        GANError: If a phase is of nobody, a player has nothing to train, or two own the same without saying so.
+    """
+    for phase in phases:
+        if phase.player not in players:
+            raise GANError(f"A phase updates '{phase.player}', and the players are {', '.join(players)}.")
+        if phase.every < 1:
+            raise GANError(f"every={phase.every} must be at least 1: it is a number of steps.")
+    if not any(owned.values()):
+        raise GANError("All players' parameters are frozen, as model.freeze() leaves them: call model.unfreeze().")
+    owners: dict[int, str] = {}
+    for name, parameters in owned.items():
+        if not parameters:
+            raise GANError(
+                f"The {name} has no parameter to train: unfreeze some, requires_grad_(True), or leave its phases out."
+            )
+        for parameter in parameters:
+            other = owners.setdefault(id(parameter), name)
+            if other != name and other not in players[name].shares:
+                raise GANError(
+                    f"The players '{other}' and '{name}' own the same parameters, which two optimizers would "
+                    f"train: give them to one, or declare it by Player(..., shares=('{other}',)) for '{name}'."
+                )
 
 
 def adam(lr: float, betas: tuple[float, float]) -> OptimizerFactory:
