@@ -215,7 +215,7 @@ class GAN(CheckpointMixin, ABC):
         """Largest norm of a player's gradient."""
         return self.loop.clip_norm
 
-    def configure_optimizers(self) -> tuple[list[Optimizer], list[dict[str, Any]]]:
+    def configure_optimizers(self) -> tuple[list[Optimizer], Any]:
         """Return an optimizer and a scheduler for each player, over what is trainable when the fit begins."""
         return self.loop.configure_optimizers()
 

@@ -97,7 +97,7 @@ class AlternatingLoop:
 
     # ---- Before the first step ---------------------------------------------------------------------------------------
 
-    def configure_optimizers(self) -> tuple[list[Optimizer], list[dict[str, Any]]]:
+    def configure_optimizers(self) -> tuple[list[Optimizer], Any]:
         """Return one optimizer for each player, over the parameters that are trainable when the fit begins.
 
         Raises:

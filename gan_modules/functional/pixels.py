@@ -35,10 +35,10 @@ def to_uint8(images: Tensor) -> Tensor:
             )
         return images.to(torch.uint8)
     images = images.float()
-    least, most = (float(value) for value in images.aminmax())
-    if least >= 0 and most > PIXELS:
+    lowest, highest = (float(value) for value in images.aminmax())
+    if lowest >= 0 and highest > PIXELS:
         raise GANError(
-            f"Images as floats lie in [-1, 1], and these go from {least:.4g} to {most:.4g}: pass pixels as uint8, or "
+            f"Images as floats lie in [-1, 1], and these go from {lowest:.4g} to {highest:.4g}: pass pixels as uint8, or "
             f"scale them, x / 127.5 - 1."
         )
     return ((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
