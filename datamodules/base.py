@@ -143,7 +143,7 @@ class GANDataModule(LightningDataModule, ABC):
         share = (self.trainer and self.trainer.distributed_sampler_kwargs) or {}
         overfits = self.trainer and self.trainer.overfit_batches  # type: ignore[attr-defined]
         order = (FixedSampler if overfits else ShuffleSampler)(len(train_set), self.seed, **share)
-        return TrainingLoader(train_set, order, **self._options())
+        return TrainingLoader(train_set, order, **self.loader_options())
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Return the loader of the whole validation set, in a fixed order."""
@@ -159,9 +159,10 @@ class GANDataModule(LightningDataModule, ABC):
 
     def _loader(self, dataset: BatchedDataset) -> DataLoader[Batch]:
         # its own source of the workers' seeds: a validation draws nothing from the training's noise
-        return DataLoader(dataset, generator=torch.Generator(), **self._options())
+        return DataLoader(dataset, generator=torch.Generator(), **self.loader_options())
 
-    def _options(self) -> dict[str, Any]:
+    def loader_options(self) -> dict[str, Any]:
+        """Return the arguments that every loader of the data is built with."""
         return {
             "batch_size": self.batch_size,
             "num_workers": self.num_workers,

@@ -101,7 +101,7 @@ class StreamingDataModule(ImageDataModule):
         return cast(DataLoader[Batch], self._stream(dataset, shuffle=False))
 
     def _stream(self, dataset: Any, **options: Any) -> Any:
-        options = self._options() | options
+        options = self.loader_options() | options
         options["collate_fn"] = dataset.collate
         options["persistent_workers"] = False  # persistent workers would not see the next epoch
         # a generator of its own for the workers' seeds: a pass draws nothing from the training's noise

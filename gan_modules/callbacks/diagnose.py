@@ -19,6 +19,7 @@ from torch.optim import Optimizer
 from gan_modules.callbacks import diagnostics
 from gan_modules.callbacks.sampling import columns, is_first_loader
 from gan_modules.callbacks.warnings import Limits, find_warnings
+from gan_modules.engine.lightning_compat import takes_scaled_gradients
 from gan_modules.errors import GANError
 from gan_modules.families.capabilities import Judges, Samples, require
 from gan_modules.functional.neighbours import density_coverage, duplicate_rates
@@ -160,7 +161,7 @@ class Diagnose(Callback):
         player = next(name for name, other in optimizers.items() if other.optimizer is optimizer)
         gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         # the step of a fused optimizer divides by float16's scale itself
-        scaled = getattr(optimizer, "_step_supports_amp_scaling", False)
+        scaled = takes_scaled_gradients(optimizer)
         scaler = getattr(trainer.precision_plugin, "scaler", None) if scaled else None
         self._gradients[player] = diagnostics.norm(gradients) / (1.0 if scaler is None else scaler.get_scale())
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_warn
-from torch import Tensor
 
 from gan_modules.errors import GANError
 from gan_modules.families import batches
@@ -19,7 +18,7 @@ def columns(model: Any, batch: Any) -> tuple[Any, ...]:
     """
     own = getattr(model, "columns", None)  # a game composed of the engine's parts may have none
     taken = batches.columns(batch) if own is None else own(batch)
-    if not isinstance(taken, tuple | list) or not taken or not isinstance(taken[0], Tensor):
+    if not batches.has_samples(taken):
         raise GANError(
             f"There are no samples in {batches.description(batch)}: bring (samples, condition), or a dict with samples "
             f"as 'image' and labels as 'label'."

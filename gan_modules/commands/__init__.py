@@ -12,16 +12,16 @@ TRAINING = {
     "fit": "train a model on data",
     "validate": "score a checkpoint on the validation data",
     "test": "score a checkpoint on the test data",
-    "predict": "generate as many images as the test data has, to the run's folder",
+    "predict": "make as many samples, or translations, as the test data has, in the run's folder",
 }
 COMMANDS = {
     "configs": "list the configurations that --config takes by name",
-    "sample": "generate images from a checkpoint: a grid, or a folder of files",
+    "sample": "make samples by a checkpoint: a picture of all, or a folder of files",
     "score": "FID and its kin, of checkpoints or folders of images, as a table and as records",
     "interpolate": "move from image to image: a GIF or MP4",
     "mix": "give images the styles of others, by a StyleGAN or StyleGAN2 checkpoint",
     "project": "find the styles that make a given image, by the same",
-    "translate": "turn a folder of images into images of the other side, by a Pix2Pix or CycleGAN checkpoint",
+    "translate": "translate a folder of images, by a Pix2Pix or CycleGAN checkpoint",
 }
 
 

@@ -174,7 +174,7 @@ def find_class(name: str, base: type) -> type:
     Raises:
         GANError: If no such class has been imported.
     """
-    for cls in known_classes(base):
+    for cls in reversed(known_classes(base)):  # a class defined twice, as in a notebook, is the newer one
         if class_path(cls) == name:
             return cls
     raise GANError(
@@ -214,7 +214,7 @@ def import_class(name: str, base: type, option: str) -> type:
             raise GANError(f"--{option} {name}: '{module}' has no {base.__name__} class '{short}'.")
         return found
     known = [cls for cls in known_classes(base) if not cls.__module__.startswith("lightning.")]
-    named = {cls.__name__: cls for cls in reversed(known)}
+    named = {cls.__name__: cls for cls in known}
     if name not in named:
         near = difflib.get_close_matches(name, list(named), n=1)
         guess = f", did you mean '{near[0]}'?" if near else ""

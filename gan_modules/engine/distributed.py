@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any, TypeVar
 
 import torch
@@ -60,14 +59,24 @@ def explain_every_message(trainer: Trainer) -> None:
     """
     for name in MESSAGES:
         method = getattr(trainer.strategy, name)
-        if not isinstance(method, partial):
-            setattr(trainer.strategy, name, partial(_explained, method))  # unlike a closure, it can be pickled
+        if not isinstance(method, _Explained):
+            setattr(trainer.strategy, name, _Explained(method))
     before_this_process_is_killed(_wait_for_own_end)
 
 
-def _explained(message: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    with explain_lost_rank():
-        return message(*args, **kwargs)
+class _Explained:
+    """A method that sends a message, whose failure it explains."""
+
+    def __init__(self, message: Callable[..., Any]) -> None:
+        self._message = message
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        with explain_lost_rank():
+            return self._message(*args, **kwargs)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Explained:
+        # what Lightning logs over processes holds the method, and is copied; the strategy behind it is not
+        return self
 
 
 def _wait_for_own_end() -> None:

@@ -94,6 +94,10 @@ class GAN(CheckpointMixin, ABC):
         bound.apply_defaults()
         _, *named = bound.arguments.items()
         kinds = bound.signature.parameters
+        if any(kinds[name].kind is inspect.Parameter.VAR_POSITIONAL for name, _ in named):
+            raise GANError(
+                f"{type(self).__name__}.__init__ takes *args, which a checkpoint cannot name: name each of them."
+            )
         arguments = {name: value for name, value in named if kinds[name].kind is not inspect.Parameter.VAR_KEYWORD}
         for name, value in named:
             if kinds[name].kind is inspect.Parameter.VAR_KEYWORD:
@@ -371,7 +375,7 @@ class GAN(CheckpointMixin, ABC):
                 f"The checkpoint was made by {state['class']}, not by {class_path(type(self))}: use that class, or "
                 f"another checkpoint."
             )
-        self._check_networks(checkpoint["state_dict"], hyper_parameters(checkpoint))
+        self.check_networks(checkpoint["state_dict"], hyper_parameters(checkpoint))
         self._averages.images_averaged = state["images_averaged"]
         self.loop.load_state_dict(state, checkpoint)
 

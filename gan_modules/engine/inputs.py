@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from functools import cached_property
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from gan_modules.engine.contexts import requiring_grad
 from gan_modules.errors import GANError
 
 
@@ -46,7 +48,6 @@ class Inputs:
         self.real = real
         self.condition = condition
         self.batch = batch
-        self._size = len(next(tensors(real)))
         self.maker: tuple[nn.Module, ...] = (maker,) if isinstance(maker, nn.Module) else tuple(maker)
         self._prior = prior
         self._generate = generate
@@ -59,6 +60,10 @@ class Inputs:
 
     def __len__(self) -> int:
         return self._size
+
+    @cached_property
+    def _size(self) -> int:
+        return len(next(tensors(self.real)))
 
     @property
     def z(self) -> Any:
@@ -85,8 +90,8 @@ class Inputs:
             n: How many fakes; by default as many as reals. The conditions of further ones begin again from the first.
         """
         count = len(self) if n is None else n
-        indices = torch.arange(count) % len(self)
-        condition = self.condition if count == len(self) else map_tensors(lambda t: t[indices], self.condition)
+        rows = [index % len(self) for index in range(count)]
+        condition = self.condition if count == len(self) else take(self.condition, rows)
         other = Inputs(
             self.real,
             condition,
@@ -104,13 +109,12 @@ class Inputs:
         """Return the batch in as many parts, or in fewer where it has fewer samples, with the batch's latents."""
         if parts == 1:
             return [self]
-        sizes = [len(part) for part in torch.arange(len(self)).chunk(parts)]
-        columns = [cut(tree, sizes) for tree in (self.real, self.condition, self.batch)]
-        return [self._part(index, sizes, *column) for index, column in enumerate(zip(*columns, strict=True))]
+        return [self._part(rows) for rows in slices(len(part) for part in torch.arange(len(self)).chunk(parts))]
 
-    def _part(self, index: int, sizes: list[int], real: Any, condition: tuple[Any, ...], batch: Any) -> Inputs:
+    def _part(self, rows: slice) -> Inputs:
+        real, condition, batch = (take(tree, rows) for tree in (self.real, self.condition, self.batch))
         part = Inputs(real, condition, prior=self._prior, generate=self._generate, maker=self.maker, batch=batch)
-        part._latents = lambda: None if self.z is None else torch.split(self.z, sizes)[index]
+        part._latents = lambda: None if self.z is None else self.z[rows]
         return part
 
     # ---- For the engine ----------------------------------------------------------------------------------------------
@@ -167,48 +171,25 @@ def as_tensors(tree: Any) -> Any:
     return tree
 
 
-def cut(tree: Any, sizes: list[int]) -> list[Any]:
-    """Return one tree a size: tensors cut along their first axis, and lists of strings likewise."""
+def take(tree: Any, rows: slice | list[int]) -> Any:
+    """Return the given rows of the tensors, and of lists of strings, in nested dicts, lists and tuples."""
     if isinstance(tree, Tensor):
-        return list(torch.split(tree, sizes)) if tree.ndim and len(tree) == sum(sizes) else [tree] * len(sizes)
+        return tree[rows] if tree.ndim else tree
     if isinstance(tree, dict):
-        pieces = {key: cut(value, sizes) for key, value in tree.items()}
-        return [{key: value[index] for key, value in pieces.items()} for index in range(len(sizes))]
+        return {key: take(value, rows) for key, value in tree.items()}
     if isinstance(tree, list | tuple) and any(isinstance(value, str) for value in tree):
-        ends = torch.tensor(sizes).cumsum(0).tolist()
-        return [tree[end - size : end] for end, size in zip(ends, sizes, strict=True)]
+        return tree[rows] if isinstance(rows, slice) else [tree[row] for row in rows]
     if isinstance(tree, list | tuple):
-        columns = [cut(value, sizes) for value in tree]
-        return [_like(tree, [column[index] for column in columns]) for index in range(len(sizes))]
-    return [tree] * len(sizes)
+        return _like(tree, [take(value, rows) for value in tree])
+    return tree
+
+
+def slices(sizes: Iterable[int]) -> list[slice]:
+    """Return consecutive slices of the given sizes."""
+    ends = list(accumulate(sizes, initial=0))
+    return [slice(start, end) for start, end in pairwise(ends)]
 
 
 def _like(tree: Any, values: list[Any]) -> Any:
     """Return the values in a list or tuple of the same type, which may be a named tuple."""
     return type(tree)(*values) if hasattr(tree, "_fields") else type(tree)(values)
-
-
-@contextmanager
-def requiring_grad(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
-    """Unfreeze parameters that a phase has frozen, while a graph through them is made."""
-    frozen = [parameter for parameter in parameters if not parameter.requires_grad]
-    for parameter in frozen:
-        parameter.requires_grad_(True)
-    try:
-        yield
-    finally:
-        for parameter in frozen:
-            parameter.requires_grad_(False)
-
-
-@contextmanager
-def frozen(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
-    """Freeze parameters: no gradient is computed for them, and none reaches them; those that are, stay frozen."""
-    chosen = [parameter for parameter in parameters if parameter.requires_grad]
-    for parameter in chosen:
-        parameter.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for parameter in chosen:
-            parameter.requires_grad_(True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+import sysconfig
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -32,7 +34,16 @@ class CheckpointMixin(LightningModule):
 
     images_seen: int
 
-    def _check_networks(self, theirs: Mapping[str, Tensor], saved: Mapping[str, Any]) -> None:
+    def check_networks(self, theirs: Mapping[str, Tensor], saved: Mapping[str, Any]) -> None:
+        """Compare the networks' tensors with a file's, by name and shape.
+
+        Args:
+            theirs: The file's tensors.
+            saved: The hyper-parameters in the file, which explain a difference.
+
+        Raises:
+            GANError: If they differ.
+        """
         ours = self.state_dict()
         names = ours.keys() | theirs.keys() if self.strict_loading else ours.keys() & theirs.keys()
         if all(name in ours and name in theirs and ours[name].shape == theirs[name].shape for name in names):
@@ -46,9 +57,16 @@ class CheckpointMixin(LightningModule):
             for name in made | here
             if not name.startswith("_") and made.get(name) != here.get(name)
         ]
+        if not differing:  # as where a network was replaced by hand
+            odd = next(n for n in sorted(names) if n not in ours or n not in theirs or ours[n].shape != theirs[n].shape)
+            network = odd.partition(".")[0].removesuffix("_ema")
+            raise GANError(
+                f"The checkpoint's networks do not fit this {type(self).__name__}: '{odd}' differs. Pass the network "
+                f"that it was made with, as in load_from_checkpoint(path, {network}=...), or another checkpoint."
+            )
         raise GANError(
             f"The checkpoint's networks do not fit this {type(self).__name__}: it was made with "
-            f"{' and '.join(differing) or 'another version of the networks'}; pass the same, or another checkpoint."
+            f"{' and '.join(differing)}; pass the same, or another checkpoint."
         )
 
     @classmethod
@@ -145,7 +163,7 @@ def _build(
     strict: bool,
     source: str | Path,
 ) -> L:
-    """A model of `cls`, built in earnest only when a weightless one has shown that the file's weights fit it.
+    """Return a model of `cls`, built only after a weightless one has shown that the file's weights fit it.
 
     Sizes in a stranger's file so cost no memory.
     """
@@ -156,7 +174,7 @@ def _build(
         with torch.device("meta"):
             sketch = cls(**arguments | build_networks(arguments))
         sketch.strict_loading = strict
-        sketch._check_networks(weights, saved)
+        sketch.check_networks(weights, saved)
         model = cls(**arguments | build_networks(arguments))
     except GANError:
         raise
@@ -169,7 +187,8 @@ def _build(
 def build_networks(arguments: Mapping[str, Any]) -> dict[str, nn.Module]:
     """Return the networks among a model's saved arguments, built from the class and the arguments saved of them.
 
-    A file may come from a stranger, so only classes of networks that have been imported are called.
+    A file may come from a stranger, so the only classes that it can have built are this library's networks, torch's
+    layers, and networks of the user's own that have been imported: none of other installed packages.
 
     Args:
         arguments: Of them, each ``{"class_path": "mine.Generator", "init_args": {"width": 32}}`` is a network; all else
@@ -188,16 +207,28 @@ def build_networks(arguments: Mapping[str, Any]) -> dict[str, nn.Module]:
                 f"load_from_checkpoint(path, {name}={path.rpartition('.')[2]}(...))."
             )
         given = dict(saved["init_args"])
-        networks[name] = _find_network(path, name)(**given | build_networks(given))
+        network = _find_network(path, name)
+        try:
+            networks[name] = network(**given | build_networks(given))
+        except GANError:
+            raise
+        except Exception as error:  # whatever a constructor says to arguments that are not its own
+            raise GANError(f"The checkpoint's {name} cannot be built, a {path} of {given}: {error}.") from error
     return networks
 
 
 def _find_network(path: str, name: str) -> type[nn.Module]:
     known: list[type[nn.Module]] = [nn.Module]
     for cls in known:
-        if class_path(cls) == path and not issubclass(cls, LightningModule):
-            return cls
         known.extend(sub for sub in cls.__subclasses__() if sub not in known)
+    for cls in reversed(known):  # a class defined twice, as in a notebook, is the newer one
+        if class_path(cls) == path and not issubclass(cls, LightningModule):
+            if _is_trusted(cls.__module__):
+                return cls
+            raise GANError(
+                f"The checkpoint's {name} is a '{path}' of an installed package, which a file cannot have built: build "
+                f"it and hand it over, as in load_from_checkpoint(path, {name}=...)."
+            )
     raise GANError(
         f"The checkpoint's {name} is a '{path}', which is not known here: import that class first (the commands import "
         f"its module where --import names it)."
@@ -218,3 +249,15 @@ def _download(repository: str, revision: str | None) -> Path:
             f"There is no folder '{repository}', and the Hugging Face Hub does not give it "
             f"({str(error).splitlines()[0]})."
         ) from error
+
+
+def _is_trusted(module: str) -> bool:
+    """Return whether a file may have networks of a module built: this library's, torch's layers, the user's own."""
+    if module.startswith(("gan_modules.", "torch.nn.modules.")):
+        return True
+    file = getattr(sys.modules.get(module), "__file__", None)  # none in a notebook
+    if file is None:
+        return True
+    path = Path(file).resolve()
+    installed = {"site-packages", "dist-packages"} & set(path.parts)
+    return not installed and not path.is_relative_to(Path(sysconfig.get_path("stdlib")).resolve())

@@ -23,10 +23,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from gan_modules.engine.contexts import frozen
 from gan_modules.engine.distributed import explain_lost_rank, gather_objects, is_sharded, sharded_modules, state_of_rank
-from gan_modules.engine.inputs import Inputs, frozen
+from gan_modules.engine.inputs import Inputs
 from gan_modules.engine.lightning_compat import count_step, is_attached, is_overridden, show_step
-from gan_modules.engine.loss_log import LossLog, LossRecord, added, weighted
+from gan_modules.engine.loss_log import LossLog, LossRecord, added, check_losses, weighted
 from gan_modules.engine.modes import begin_training
 from gan_modules.engine.players import Losses, Phase, Player, check_players, correct_for_lazy_phases
 from gan_modules.engine.resume import (
@@ -113,7 +114,7 @@ class AlternatingLoop:
             rates = [group["lr"] for group in optimizer.param_groups]
             if not all(math.isfinite(rate) for rate in rates):
                 raise GANError(f"The {name}'s learning rate is {rates[0]}: it must be a finite number.")
-            correct_for_lazy_phases(optimizer, [phase.every for phase in self._phases if phase.player == name])
+            correct_for_lazy_phases(optimizer, [phase for phase in self._phases if phase.player == name])
         # one for each player, so that LearningRateMonitor reads its name; a constant one is never stepped
         schedules = [
             {"scheduler": LambdaLR(optimizers[name], player.schedule or _constant), "name": f"lr-{name}"}
@@ -235,15 +236,10 @@ class AlternatingLoop:
             for part in parts:
                 part.begin_phase(trains_maker, () if phase.fresh else trained_later)
                 terms = phase.objective(part.redraw() if phase.fresh else part)
-                if terms:
+                if terms != {}:
+                    check_losses(name, terms)
                     terms = weighted(terms, len(part) / size)
-                    loss = reduce(add, terms.values())
-                    if not loss.requires_grad:
-                        raise GANError(
-                            f"The {name}'s loss depends on no parameter that the {name} owns: check its modules and "
-                            f"its objective."
-                        )
-                    self._stepper.backward(loss)
+                    self._stepper.backward(reduce(add, terms.values()))
                     total = added(total, terms)
                 part.end_phase()
         for module in self._sharded:  # gathered parameters are updated, and frozen or not, when gathered next
@@ -295,7 +291,8 @@ class AlternatingLoop:
         """Clip the gradient of the player being updated, once it is unscaled."""
         if self.clip_norm is not None:
             self._scalers.unscale(optimizer)
-            torch.nn.utils.clip_grad_norm_(optimizer.param_groups[0]["params"], self.clip_norm)
+            parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+            torch.nn.utils.clip_grad_norm_(parameters, self.clip_norm)
 
     def _close_step(self) -> None:
         trainer = self._trainer

@@ -15,6 +15,27 @@ from gan_modules.errors import GANError
 MOST_UNCHECKED = 1000  # records
 
 
+def check_losses(player: str, terms: Any) -> None:
+    """Refuse what an objective returns unless it is named scalar tensors, one of which can be differentiated.
+
+    Raises:
+        GANError: If it is anything else.
+    """
+    if not isinstance(terms, dict):
+        raise GANError(
+            f"The {player}'s objective returns {type(terms).__name__}: let it return named terms, "
+            f"{{'adversarial': loss}}, or {{}} for no update."
+        )
+    for term, value in terms.items():
+        if not isinstance(value, Tensor) or value.ndim:
+            found = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+            raise GANError(f"The {player}'s loss term '{term}' is {found}: it must be a scalar tensor, such as a mean.")
+    if not any(value.requires_grad for value in terms.values()):
+        raise GANError(
+            f"The {player}'s loss depends on no parameter that the {player} owns: check its modules and its objective."
+        )
+
+
 def weighted(terms: Losses, share: float) -> Losses:
     """Return the terms of a part of a batch, weighted by its share of the whole."""
     return terms if share == 1 else {term: value * share for term, value in terms.items()}

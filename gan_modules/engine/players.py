@@ -9,6 +9,7 @@ from functools import partial
 from typing import Literal, TypedDict
 
 import torch
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -94,6 +95,17 @@ class Phase:
     fresh: bool = False
     name: str = ""
 
+    def __post_init__(self) -> None:
+        """Refuse a phase that would never be played.
+
+        Raises:
+            GANError: If `every` or `repeats` is below 1.
+        """
+        if self.every < 1:
+            raise GANError(f"every={self.every} must be at least 1: it is a number of steps.")
+        if isinstance(self.repeats, int) and self.repeats < 1:
+            raise GANError(f"repeats={self.repeats} must be at least 1: it is a number of batches of a step.")
+
     def batches(self, step: int) -> int:
         """Return the number of batches of the given step on which the phase is played; 0 where it is not due."""
         if step % self.every:
@@ -102,7 +114,7 @@ class Phase:
 
 
 def check_players(
-    players: Mapping[str, Player], phases: Iterable[Phase], owned: Mapping[str, Sequence[nn.Parameter]]
+    players: Mapping[str, Player], phases: Collection[Phase], owned: Mapping[str, Sequence[nn.Parameter]]
 ) -> None:
     """Refuse players and phases that no fit can play.
 
@@ -117,8 +129,8 @@ def check_players(
     for phase in phases:
         if phase.player not in players:
             raise GANError(f"A phase updates '{phase.player}', and the players are {', '.join(players)}.")
-        if phase.every < 1:
-            raise GANError(f"every={phase.every} must be at least 1: it is a number of steps.")
+    for name in players.keys() - {phase.player for phase in phases}:
+        rank_zero_warn(f"No phase updates the player '{name}': what it owns will not be trained.")
     if not any(owned.values()):
         raise GANError("All players' parameters are frozen, as model.freeze() leaves them: call model.unfreeze().")
     owners: dict[int, str] = {}
@@ -147,20 +159,21 @@ def adam(lr: float, betas: tuple[float, float]) -> OptimizerFactory:
     return partial(torch.optim.Adam, lr=lr, betas=(beta1, beta2), fused=True)
 
 
-def correct_for_lazy_phases(optimizer: Optimizer, intervals: Collection[int]) -> None:
-    """Lower Adam's rate and betas, so that the updates of a step and its share of lazy ones go as far as one would.
+def correct_for_lazy_phases(optimizer: Optimizer, phases: Collection[Phase]) -> None:
+    """Lower Adam's rate and betas, so that regular and lazy updates together go as far as the regular ones would.
 
-    With one lazy phase every k steps the factor is c = k / (k + 1): λ' = c·λ, β' = β^c (arXiv:1912.04958, App. B).
+    With one lazy update to k regular ones the factor is c = k / (k + 1): λ' = c·λ, β' = β^c (arXiv:1912.04958, App. B).
     Optimizers without betas add up gradients as they come and stay as they are.
 
     Args:
-        optimizer: Of a player with phases of the given intervals.
-        intervals: Each phase's `every`. Without a phase of every step nothing is lazy.
+        optimizer: Of a player.
+        phases: The player's. Without a phase of every step nothing is lazy; repeats that vary count as one.
     """
-    if 1 not in intervals:
+    updates = [Fraction(phase.repeats if isinstance(phase.repeats, int) else 1, phase.every) for phase in phases]
+    regular = sum(count for count, phase in zip(updates, phases, strict=True) if phase.every == 1)
+    if not regular:
         return
-    regular = sum(every == 1 for every in intervals)
-    factor = float(regular / sum(Fraction(1, every) for every in intervals))
+    factor = float(regular / sum(updates))
     for group in optimizer.param_groups:
         if factor < 1 and "betas" in group:
             group["lr"] *= factor

@@ -58,7 +58,7 @@ DOMAINS = [
 OVERSHOOT = 1.25  # up to which resizing may carry samples beyond 1
 
 
-def columns(batch: Any, conditions: Iterable[str] = (*LABELS, *CAPTIONS)) -> Any:
+def columns(batch: Any, conditions: Iterable[str] | None = None) -> Any:
     """Return a batch as a tuple ``(samples, condition)``, or ``(samples,)`` where there is no condition.
 
     A tuple or list keeps all its entries. What has no samples by a known name stays as it is.
@@ -66,7 +66,7 @@ def columns(batch: Any, conditions: Iterable[str] = (*LABELS, *CAPTIONS)) -> Any
     Args:
         batch: A tensor or array of samples; a tuple or list that begins with them; or a dict with one of the names in
             `SAMPLES` (or with such a dict by that name).
-        conditions: Names of the condition in a dict; the first that is there counts.
+        conditions: Names of the condition in a dict; the first that is there counts. By default labels, then captions.
     """
     if isinstance(batch, Mapping):
         named = _by_lower_case(batch)
@@ -75,7 +75,7 @@ def columns(batch: Any, conditions: Iterable[str] = (*LABELS, *CAPTIONS)) -> Any
             samples = _first(_by_lower_case(samples), SAMPLES)
         if samples is None:
             return batch
-        condition = _first(named, conditions)
+        condition = _first(named, conditions or (*LABELS, *CAPTIONS))
         batch = (samples,) if condition is None else (samples, condition)
     batch = as_tensors(batch)
     return (batch,) if isinstance(batch, Tensor) else _as_tuple(batch)
@@ -113,6 +113,51 @@ def description(batch: Any) -> str:
     if isinstance(batch, Tensor):
         return f"a tensor {tuple(batch.shape)}"
     return f"a {type(batch).__name__}"
+
+
+def has_samples(batch: Any) -> bool:
+    """Return whether a batch is a tuple or list that begins with samples."""
+    return isinstance(batch, tuple | list) and bool(batch) and isinstance(batch[0], Tensor)
+
+
+def with_indices(batch: Any, device: torch.device, one_each: bool) -> Any:
+    """Return a batch with its labels or tokens as int64, whatever integers they come as; all else stays as it is.
+
+    Args:
+        batch: As from `columns`.
+        device: Where lists of integers are put.
+        one_each: Whether each sample has one, so that a column ``(N, 1)`` becomes ``(N,)``.
+    """
+    if not isinstance(batch, tuple | list) or len(batch) < 2:
+        return batch
+    condition = batch[1]
+    if isinstance(condition, list | tuple) and condition and all(isinstance(value, int) for value in condition):
+        condition = torch.tensor(condition, device=device)
+    if isinstance(condition, Tensor) and not condition.is_floating_point():
+        condition = condition.long().flatten() if one_each and condition.shape[1:] == (1,) else condition.long()
+    return batch if condition is batch[1] else (batch[0], condition, *batch[2:])
+
+
+def left_out(loaders: Any, name: str) -> Iterator[str]:
+    """Yield a sentence where a model of samples is trained on several loaders, whose batches come beside each other."""
+    if isinstance(loaders, list | tuple | Mapping) and len(loaders) > 1:
+        yield f"{name} takes its samples from the first of {len(loaders)} loaders: give it one, of a ConcatDataset."
+
+
+def check_samples(batch: Any, name: str) -> None:
+    """Refuse a batch without samples.
+
+    Raises:
+        GANError: If so, naming what is there and the remedy.
+    """
+    if has_samples(batch):
+        return
+    several = isinstance(batch, tuple | list) and len(batch) > 1 and isinstance(batch[0], tuple | list | dict)
+    remedy = "give it one loader, of a ConcatDataset" if several else "rename, collate or convert the entries"
+    raise GANError(
+        f"{name} takes samples (N, …), (samples, condition), or a dict with samples as 'image' and labels as 'label', "
+        f"but the batch is {description(batch)}: {remedy}, or override columns(batch)."
+    )
 
 
 def check_shape(samples: Tensor, expected: tuple[int, ...], key: str, name: str) -> None:
@@ -156,13 +201,13 @@ def check_floats(samples: Tensor) -> None:
         raise GANError(f"The batch holds {samples.dtype}, not floats: scale the samples to [-1, 1], {scale}.")
 
 
-def check_labels(labels: Tensor, num_classes: int, name: str) -> None:
+def check_labels(labels: Any, num_classes: int, name: str) -> None:
     """Refuse labels ``(N,)`` that are no classes of a model; other forms are left to models that know them.
 
     Raises:
         GANError: If so, naming the remedy.
     """
-    if labels.ndim != 1 or not len(labels):
+    if not isinstance(labels, Tensor) or labels.ndim != 1 or not len(labels):
         return
     if labels.is_floating_point():
         raise GANError(f"{name} takes labels as integers, and the batch's are {labels.dtype}: convert them, y.long().")

@@ -146,6 +146,11 @@ def require(model: Any, capability: type[C], asker: str) -> C:
     Raises:
         GANError: If the model lacks it.
     """
-    if not isinstance(model, capability):
-        raise GANError(f"{asker} needs {NEEDS[capability]}, and {type(model).__name__} is none: leave {asker} out.")
-    return model
+    if isinstance(model, capability):
+        return model
+    members = {name for cls in capability.__mro__ for name in (*vars(cls), *getattr(cls, "__annotations__", ()))}
+    missing = sorted(name for name in members if not name.startswith("_") and not hasattr(model, name))
+    raise GANError(
+        f"{asker} needs {NEEDS[capability]}, and {type(model).__name__} is none, for want of {', '.join(missing)}: "
+        f"leave {asker} out."
+    )

@@ -7,7 +7,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from gan_modules.engine.modes import evaluating
+from gan_modules.engine.contexts import evaluating
 from gan_modules.families.latent import SAMPLE_CHUNK, LatentGAN
 from gan_modules.functional.compiling import force_eager
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from typing import Any, ClassVar, Unpack, cast
 
 import torch
 from torch import Tensor, nn
 
+from gan_modules.engine.contexts import evaluating, seeded
 from gan_modules.engine.game import GAN
-from gan_modules.engine.inputs import Inputs, cut
-from gan_modules.engine.modes import evaluating
+from gan_modules.engine.inputs import Inputs, slices, take
 from gan_modules.engine.players import GameOptions, Losses, OptimizerFactory, Phase, Player
 from gan_modules.engine.seeds import check_seed
 from gan_modules.errors import GANError
@@ -34,6 +34,9 @@ class LatentGAN(GAN, ABC):
 
     A model gives the two networks, their optimizers, and the two objectives. Both objectives see the reals, the
     conditions, the latents and the fakes. The fakes of the batch on which both networks are updated are made once.
+
+    Data with labels or captions (`num_classes`, `vocab_size`) give the objectives conditions. Whether a network takes
+    them is the model's: it sets `generator_is_conditional` and `discriminator_is_conditional`, or uses them in a loss.
 
     Args:
         generator: From latents ``(N, latent_dim)``, and conditions where there are some, to samples.
@@ -60,7 +63,8 @@ class LatentGAN(GAN, ABC):
         GANError: If an argument is out of its range.
     """
 
-    generator_is_conditional: ClassVar[bool] = True  # False where labels are for the discriminator alone
+    generator_is_conditional: ClassVar[bool] = False  # whether it takes the labels or captions that the data has
+    discriminator_is_conditional: ClassVar[bool] = False  # likewise, where `realness` asks it
     generator: Any
     discriminator: Any
     generator_ema: Any
@@ -92,6 +96,10 @@ class LatentGAN(GAN, ABC):
         super().__init__(**options)
         if n_critic < 1:
             raise GANError(f"n_critic={n_critic} must be at least 1: it is the discriminator's updates in a step.")
+        if num_classes and vocab_size:
+            raise GANError(
+                f"{type(self).__name__} takes labels or captions, not both: leave num_classes or vocab_size out."
+            )
         shapes = {
             "image_shape": image_shape,
             "point_shape": point_shape,
@@ -176,8 +184,18 @@ class LatentGAN(GAN, ABC):
         return samples if self.augment is None else cast(Tensor, self.augment(samples))
 
     def realness(self, samples: Tensor, *condition: Any) -> Tensor:
-        """Return how real samples look ``(N,)``, larger for more real: their mean logits, without augmentation."""
-        return cast(Tensor, self.discriminator(samples, *condition).flatten(1).mean(1))
+        """Return how real samples look ``(N,)``, larger for more real: their mean logits, without augmentation.
+
+        Raises:
+            GANError: If the discriminator gives several numbers for a sample or a patch, such as a logit per class.
+        """
+        logits = self.discriminator(samples, *(condition if self.discriminator_is_conditional else ()))
+        if logits.ndim > 1 and logits.shape[1] != 1:
+            raise GANError(
+                f"{type(self).__name__}'s discriminator gives {logits.shape[1]} numbers for a sample: override "
+                f"realness() to choose among them."
+            )
+        return cast(Tensor, logits.flatten(1).mean(1) if logits.ndim > 1 else logits)
 
     def match_lod(self, real: Tensor) -> Tensor:
         """Return reals as coarse as the samples that the networks now make: as they are, where networks do not grow."""
@@ -190,13 +208,7 @@ class LatentGAN(GAN, ABC):
             GANError: If it differs, naming the remedy.
         """
         name = type(self).__name__
-        if not isinstance(batch, tuple | list) or not batch or not isinstance(batch[0], Tensor):
-            several = isinstance(batch, tuple | list) and len(batch) > 1 and isinstance(batch[0], tuple | list | dict)
-            remedy = "give it one loader, of a ConcatDataset" if several else "rename, collate or convert the entries"
-            raise GANError(
-                f"{name} takes samples (N, …), (samples, condition), or a dict with samples as 'image' and labels as "
-                f"'label', but the batch is {batches.description(batch)}: {remedy}, or override columns(batch)."
-            )
+        batches.check_samples(batch, name)
         batches.check_shape(batch[0], self.sample_shape, SHAPES[self.kind][0], name)
         batches.check_floats(batch[0])
         if (self.num_classes or self.vocab_size) and len(batch) < 2:
@@ -205,36 +217,21 @@ class LatentGAN(GAN, ABC):
 
     def columns(self, batch: Any) -> Any:
         """Return a batch as ``(samples, condition)``; labels and tokens are int64, whatever integers they come as."""
-        names = batches.CAPTIONS if self.vocab_size else batches.LABELS if self.num_classes else ()
-        taken = super().columns(batches.columns(batch, names or (*batches.LABELS, *batches.CAPTIONS)))
-        if names and isinstance(taken, tuple | list) and len(taken) > 1:
-            indices = self._indices(taken[1])
-            return taken if indices is taken[1] else (taken[0], indices, *taken[2:])
-        return taken
-
-    def _indices(self, condition: Any) -> Any:
-        if isinstance(condition, list | tuple) and condition and all(isinstance(value, int) for value in condition):
-            condition = torch.tensor(condition, device=self.device)
-        if not isinstance(condition, Tensor) or condition.dtype.is_floating_point:
-            return condition
-        return condition.long() if self.vocab_size or condition.ndim == 1 else condition.long().flatten()
+        names = batches.CAPTIONS if self.vocab_size else batches.LABELS if self.num_classes else None
+        taken = super().columns(batches.columns(batch, names))
+        return taken if names is None else batches.with_indices(taken, self.device, one_each=bool(self.num_classes))
 
     def oddities(self, batch: Any) -> Iterator[str]:
-        """Yield what is odd about the first batch: the samples' range, loaders that are left out.
-
-        Raises:
-            GANError: If labels are none of the model's classes, for which a GPU has no words.
-        """
-        name = type(self).__name__
-        if not isinstance(batch, tuple | list) or not batch or not isinstance(batch[0], Tensor):
+        """Yield what is odd about the first batch: the samples' range, loaders left out; refuse labels of no class."""
+        if not batches.has_samples(batch):
             return
+        name = type(self).__name__
         if tuple(batch[0].shape[1:]) == self.sample_shape and batch[0].is_floating_point():
             yield from batches.odd_range(batch[0], self.kind, "samples", name)
-        if self.num_classes and len(batch) > 1 and isinstance(batch[1], Tensor):
+        if self.num_classes and len(batch) > 1:
             batches.check_labels(batch[1], self.num_classes, name)
-        loaders = self.trainer.train_dataloader if self.trainer.training else None
-        if isinstance(loaders, list | tuple | Mapping) and len(loaders) > 1:
-            yield f"{name} takes its samples from the first of {len(loaders)} loaders: give it one, of a ConcatDataset."
+        if self.trainer.training:
+            yield from batches.left_out(self.trainer.train_dataloader, name)
 
     def setup(self, stage: str) -> None:
         """Compare the model with the data before anything is computed.
@@ -258,6 +255,7 @@ class LatentGAN(GAN, ABC):
         *,
         labels: Tensor | Sequence[int] | int | None = None,
         captions: Tensor | None = None,
+        codes: Any = None,
         z: Tensor | None = None,
         seed: int | None = None,
         truncation: float = 1.0,
@@ -269,13 +267,14 @@ class LatentGAN(GAN, ABC):
             n: How many.
             labels: Class indices ``(n,)``, or one for all; 0, 1, 2, … in turn where a conditional model is given none.
             captions: Tokens ``(n, L)``, where the model takes captions.
+            codes: The part of the latents that a model names, such as a component's number; see `with_codes`.
             z: Latents ``(n, latent_dim)``; drawn where not given.
             seed: Makes the draw repeatable, and the same on every device.
             truncation: Factor on the latents, or on the styles: below 1 they are drawn to their mean, for less variety.
             ema: Whether to use the averaged generator, where there is one.
 
         Raises:
-            GANError: If `z`, `labels` or `captions` do not fit the model.
+            GANError: If `z`, `labels`, `captions` or `codes` do not fit the model.
 
         >>> from gan_modules import VanillaGAN
         >>> VanillaGAN(image_shape=(1, 8, 8)).sample(4, seed=0).shape
@@ -285,7 +284,21 @@ class LatentGAN(GAN, ABC):
             z = self.draw_latents(n, seed)
         elif z.shape != (expected := (n, *self.draw_latents(1, 0).shape[1:])):
             raise GANError(f"z has shape {tuple(z.shape)}, but sample({n}) needs {expected}.")
+        if codes is not None:
+            z = self.with_codes(z, codes)
         return self.sample_from(z, self.sample_condition(n, labels, captions), truncation=truncation, ema=ema)
+
+    def with_codes(self, z: Tensor, codes: Any) -> Tensor:
+        """Return latents with the given codes in the place of those that `prior` drew; a model with codes overrides it.
+
+        Args:
+            z: Latents ``(n, …)``.
+            codes: As `sample` gets them.
+
+        Raises:
+            GANError: If the model has no codes, or these do not fit.
+        """
+        raise GANError(f"The latents of {type(self).__name__} hold no codes: leave codes out.")
 
     @torch.no_grad()
     def sample_like(self, batch: Any, *, seed: int | None = None, ema: bool = True) -> Tensor:
@@ -313,12 +326,16 @@ class LatentGAN(GAN, ABC):
             ema: See `sample`.
         """
         network = self.averaged("generator", ema)
-        sizes = [len(part) for part in torch.split(z, SAMPLE_CHUNK)]
         z = z.to(self.device)
         condition = tuple(part.to(self.device) if isinstance(part, Tensor) else part for part in condition)
         with evaluating(network), force_eager():
-            parts = zip(*(cut(column, sizes) for column in (z, *condition)), strict=True)
-            return torch.cat([self.synthesize(network, *part, truncation=truncation).float() for part in parts])
+            parts = slices(len(part) for part in torch.split(z, SAMPLE_CHUNK))
+            return torch.cat(
+                [
+                    self.synthesize(network, *take((z, *condition), rows), truncation=truncation).float()
+                    for rows in parts
+                ]
+            )
 
     def synthesize(self, generator: nn.Module, z: Tensor, *condition: Any, truncation: float) -> Tensor:
         """Return samples of latents by the given generator, for `sample`."""
@@ -334,7 +351,7 @@ class LatentGAN(GAN, ABC):
         Raises:
             GANError: If the seed is out of torch's range.
         """
-        with nullcontext() if seed is None else _seeded(check_seed(seed)):
+        with nullcontext() if seed is None else seeded(check_seed(seed)):
             return self.prior(n)
 
     def sample_condition(
@@ -348,7 +365,9 @@ class LatentGAN(GAN, ABC):
         name = type(self).__name__
         if captions is not None and not self.vocab_size:
             raise GANError(f"{name} was trained without captions: leave captions out.")
-        if self.vocab_size:
+        if self.vocab_size and self.generator_is_conditional:
+            if labels is not None:
+                raise GANError(f"{name} makes samples of captions, not of labels: leave labels out.")
             if captions is None or len(captions) != n:
                 raise GANError(f"{name} makes samples of captions: pass captions, {n} rows of tokens.")
             return (captions.to(self.device),)
@@ -378,14 +397,3 @@ class LatentGAN(GAN, ABC):
     def _in_fast_format(self, network: nn.Module) -> nn.Module:
         """Return the network with its convolutions in the memory format that is fastest; values and names stay."""
         return network.to(memory_format=torch.channels_last) if self.kind == "image" else network
-
-
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """Seed the CPU's default generator for a while; torch.manual_seed would seed the devices' too."""
-    state = torch.default_generator.get_state()
-    torch.default_generator.manual_seed(seed)
-    try:
-        yield
-    finally:
-        torch.default_generator.set_state(state)

@@ -10,8 +10,8 @@ import torch
 from lightning.pytorch.strategies import ModelParallelStrategy
 from torch import Tensor, nn
 
+from gan_modules.engine.contexts import evaluating
 from gan_modules.engine.inputs import Inputs
-from gan_modules.engine.modes import evaluating
 from gan_modules.engine.players import Phase
 from gan_modules.errors import GANError
 from gan_modules.families.latent import LatentGAN
@@ -34,6 +34,9 @@ class StyleBasedGAN(LatentGAN, ABC):
         truncation_cutoff: Layers, counted from the coarsest, that `sample`'s truncation reaches; `None` for all.
         **options: See `LatentGAN`.
     """
+
+    generator_is_conditional = True
+    discriminator_is_conditional = True
 
     def __init__(
         self,

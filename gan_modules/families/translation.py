@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from gan_modules.engine.contexts import in_mode
 from gan_modules.engine.game import GAN
 from gan_modules.engine.inputs import Inputs, map_tensors
 from gan_modules.engine.lightning_compat import is_attached
-from gan_modules.engine.modes import in_mode
 from gan_modules.engine.players import GameOptions
 from gan_modules.engine.schedules import planned_epochs
 from gan_modules.engine.seeds import check_seed
@@ -171,7 +171,7 @@ class TranslationGAN(GAN, ABC):
             if stochastic and seed is not None:
                 torch.manual_seed(check_seed(seed))
             parts = torch.split(images, 1 if stochastic else TRANSLATE_CHUNK)
-            return torch.cat([_unnoticed(network, part).float() for part in parts])
+            return torch.cat([_preserving_statistics(network, part).float() for part in parts])
 
     def _check_images(self, images: Tensor, direction: Direction) -> None:
         channels = (self.image_shape if direction == "AtoB" else self.target_shape)[0]
@@ -185,7 +185,7 @@ class TranslationGAN(GAN, ABC):
     def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
         """Return the translations of the batch's first domain."""
         batch = self.columns(batch)
-        if not isinstance(batch, tuple | list) or not batch or not isinstance(batch[0], Tensor):
+        if not batches.has_samples(batch):
             raise GANError(f"There are no images in {batches.description(batch)}: bring (N, C, H, W), or dicts of 'A'.")
         self.look_once(batch)
         return self.translate(batch[0])
@@ -252,7 +252,7 @@ def _multiples(multiple: int) -> str:
     return f" that are multiples of {multiple}" if multiple > 1 else ""
 
 
-def _unnoticed(network: nn.Module, images: Tensor) -> Tensor:
+def _preserving_statistics(network: nn.Module, images: Tensor) -> Tensor:
     """What the network makes of the images; where BatchNorm notes what it sees, it does so in copies."""
     if not network.training:
         return cast(Tensor, network(images))

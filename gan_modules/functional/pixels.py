@@ -38,7 +38,7 @@ def to_uint8(images: Tensor) -> Tensor:
     lowest, highest = (float(value) for value in images.aminmax())
     if lowest >= 0 and highest > PIXELS:
         raise GANError(
-            f"Images as floats lie in [-1, 1], and these go from {lowest:.4g} to {highest:.4g}: pass pixels as uint8, or "
-            f"scale them, x / 127.5 - 1."
+            f"Images as floats lie in [-1, 1], and these go from {lowest:.4g} to {highest:.4g}: pass pixels as "
+            f"uint8, or scale them, x / 127.5 - 1."
         )
     return ((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)

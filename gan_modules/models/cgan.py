@@ -54,6 +54,9 @@ class CGAN(LatentGAN):
     arxiv = "1411.1784"
     year = 2014
 
+    generator_is_conditional = True
+    discriminator_is_conditional = True
+
     def __init__(
         self,
         image_shape: Sequence[int] = (1, 32, 32),

@@ -17,7 +17,7 @@ SEEDS = 2**16  # how many there are
 
 def takes_captions(model: Samples) -> bool:
     """Return whether samples are made from captions."""
-    return bool(getattr(model, "vocab_size", 0))
+    return bool(getattr(model, "vocab_size", 0)) and getattr(model, "generator_is_conditional", True)
 
 
 def sampled_classes(model: Samples) -> int:

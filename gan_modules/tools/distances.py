@@ -89,7 +89,7 @@ class PixelsAndFeatures:
 
 
 def best_distance(discriminator: nn.Module, condition: tuple[Tensor, ...] = ()) -> Distance:
-    """Return LPIPS where its weights can be had, else `PixelsAndFeatures`, with a warning."""
+    """Return LPIPS where its weights are at hand, else `PixelsAndFeatures`, with a warning."""
     try:
         return LPIPS()
     except GANError as error:

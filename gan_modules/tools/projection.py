@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from gan_modules.engine.modes import evaluating
+from gan_modules.engine.contexts import evaluating
 from gan_modules.engine.seeds import check_seed
 from gan_modules.errors import GANError
 from gan_modules.families.capabilities import HasStyles, Samples, require
@@ -83,7 +83,7 @@ def project(
         steps: Steps of Adam.
         w_plus: Whether each layer may have styles of its own: nearer to the image, further from the model's own.
         label: The image's class, by default 0, where the model is conditional.
-        distance: What to minimise; by default LPIPS where its weights can be had, else pixels and features.
+        distance: What to minimise; by default LPIPS where its weights are at hand, else pixels and features.
         seed: Makes the walk repeatable.
         ema: Whether to use the averaged generator, where there is one.
 

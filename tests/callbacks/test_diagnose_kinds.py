@@ -40,7 +40,9 @@ class Map(nn.Module):
 
 
 class Small(LatentGAN):
-    """A hinge game of linear networks."""
+    """A hinge game of linear networks, which take labels and captions."""
+
+    generator_is_conditional = discriminator_is_conditional = True
 
     def __init__(self, outputs=1, **spec):
         shape = next(spec[key] for key in SHAPES if key in spec)
@@ -63,8 +65,7 @@ class LabelsForD(Small):
 
 
 class LabelsForG(Small):
-    def realness(self, samples, *condition):
-        return super().realness(samples)
+    discriminator_is_conditional = False
 
 
 class SemiSupervised(Small):

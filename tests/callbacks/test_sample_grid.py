@@ -180,7 +180,9 @@ def test_mlflow_holds_the_pictures(tmp_path, monkeypatch):
 
 
 class Tiny(LatentGAN):
-    """The smallest game of any kind of sample; the generator may be told captions."""
+    """The smallest game of any kind of sample; the generator may take captions."""
+
+    generator_is_conditional = True
 
     def __init__(self, vocab_size=0, **shape):
         (size,) = shape.values()

@@ -22,7 +22,7 @@ class Mallinfo2(ctypes.Structure):
 
 mallinfo2 = ctypes.CDLL(None).mallinfo2
 mallinfo2.restype = Mallinfo2
-sys.argv = ["gan-modules", "--version"]
+sys.argv = ["gan-modules", "configs"]
 main()
 mapped = mallinfo2().hblks
 held = torch.ones(64 << 20, dtype=torch.uint8)

@@ -133,6 +133,27 @@ def test_an_own_network_in_a_papers_game(mine, run, complaint, tmp_path):
     assert sentence.startswith("The checkpoint's generator is a 'os.system', which is not known here: import that")
 
 
+@pytest.mark.parametrize("name", ["generator", "anything"])
+def test_a_file_has_no_network_of_another_package_built(name, tmp_path, monkeypatch):
+    """It could name a file to open or an address to load from, though the class be imported."""
+    from torchmetrics.image import LearnedPerceptualImagePatchSimilarity
+
+    model = DCGAN((1, 16, 16), 4, 2)
+    trainer = Trainer(max_steps=1, accelerator="cpu", logger=False, enable_progress_bar=False)
+    trainer.fit(model, torch.utils.data.DataLoader(torch.rand(2, 1, 16, 16), 2))
+    trainer.save_checkpoint(path := tmp_path / "hostile.ckpt")
+    checkpoint = torch.load(path, weights_only=True)
+    metric = LearnedPerceptualImagePatchSimilarity
+    class_path = f"{metric.__module__}.{metric.__qualname__}"
+    checkpoint["hyper_parameters"][name] = {"class_path": class_path, "init_args": {"net_type": "vgg"}}
+    torch.save(checkpoint, path)
+    built = []
+    monkeypatch.setattr(metric, "__init__", lambda *args, **kwargs: built.append(args))
+    with pytest.raises(GANError, match="of an installed package, which a file cannot have built"):
+        GAN.load_from_checkpoint(path)
+    assert built == []
+
+
 def test_a_network_made_in_python_is_asked_for(mine, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     import mine as own

@@ -15,7 +15,10 @@ from gan_modules.cli import main
 from gan_modules.interop import load_nvidia
 from gan_modules.tools import draw, interpolate, mix
 
-NO_STYLES = "{0} needs a model with styles, such as StyleGAN, and DCGAN is none: leave {0} out."
+NO_STYLES = (
+    "{0} needs a model with styles, such as StyleGAN, and DCGAN is none, for want of from_styles, to_styles, "
+    "truncation_cutoff: leave {0} out."
+)
 LAST = 2**64 - 1  # seed that torch takes
 TRAINED = {
     "DCGAN": ["--model.base_channels=2", "--model.latent_dim=4"],

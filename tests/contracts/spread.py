@@ -1,4 +1,4 @@
-"""What `test_two_processes.py` runs under torchrun; alone, the same games in one process on the joint batches."""
+"""What `test_contracts_ddp.py` runs under torchrun; alone, the same games in one process on the joint batches."""
 
 import os
 import sys

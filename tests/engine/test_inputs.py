@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.functional import softplus
 
 from gan_modules import GANError, VanillaGAN
-from gan_modules.engine.inputs import Inputs, cut, map_tensors
+from gan_modules.engine.inputs import Inputs, map_tensors, slices, take
 from gan_modules.engine.players import Phase
 from gan_modules.families.latent import LatentGAN
 
@@ -175,13 +175,16 @@ def test_trees_of_any_kind_are_cut_and_mapped():
         "scalar": torch.tensor(7),
         "name": "whole",
     }
-    first, second = cut(tree, [3, 2])
+    first, second = (take(tree, rows) for rows in slices([3, 2]))
     assert first["pair"][0].tolist() == [0, 1, 2]
     assert second["pair"][1][0].tolist() == [[6, 7], [8, 9]]
     assert (first["words"], second["words"]) == (["a", "b", "c"], ["d", "e"])
     assert isinstance(second["named"], Captioned)
     assert (second["named"].image.tolist(), second["named"].caption) == ([3, 4], ["y", "z"])
     assert (first["scalar"], second["scalar"], first["name"]) == (7, 7, "whole")
+    again = take(tree, [0, 4, 0])
+    assert (again["pair"][0].tolist(), again["words"]) == ([0, 4, 0], ["a", "e", "a"])
+    assert (again["named"].caption, again["scalar"]) == (["v", "z", "v"], 7)
     doubled = map_tensors(lambda tensor: 2 * tensor, tree)
     assert doubled["pair"][0].tolist() == [0, 2, 4, 6, 8]
     assert doubled["named"].image.tolist() == [0, 2, 4, 6, 8]

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn.functional import softplus
 
-from gan_modules import GANError
+from gan_modules import GANError, VanillaGAN
 from gan_modules.engine.players import Phase, Player
 from gan_modules.families.latent import LatentGAN
 
@@ -194,9 +194,7 @@ def test_what_nobody_owns_gets_no_gradient(fit, noise_batches):
 def test_frozen_players(fit, noise_batches):
     model = build(Game)
     model.discriminator.requires_grad_(False)
-    with pytest.raises(
-        GANError, match="The discriminator has no parameter to train: unfreeze some, or leave its phases"
-    ):
+    with pytest.raises(GANError, match="The discriminator has no parameter to train: unfreeze some, "):
         fit(model, noise_batches(1, (2,)), max_steps=1)
 
     class GeneratorAlone(Game):
@@ -230,3 +228,39 @@ def test_a_phase_of_nobody(fit, noise_batches):
 
     with pytest.raises(GANError, match="A phase updates 'critic', and the players are discriminator, generator"):
         fit(build(Mistaken), noise_batches(1, (2,)), max_steps=1)
+
+
+@pytest.mark.parametrize(
+    ("returned", "said"),
+    [
+        (None, r"objective returns NoneType: let it return named terms"),
+        (torch.ones(()), r"objective returns Tensor: let it return named terms"),
+        ({"adversarial": 0.5}, r"loss term 'adversarial' is float: it must be a scalar tensor"),
+        ({"adversarial": torch.ones(3)}, r"loss term 'adversarial' is a tensor of shape \(3,\): it must be a scalar"),
+    ],
+)
+def test_what_an_objective_returns_is_checked(returned, said, fit, noise_batches):
+    class Wrong(VanillaGAN):
+        def discriminator_losses(self, x):
+            return returned
+
+    with pytest.raises(GANError, match=f"The discriminator's {said}"):
+        fit(Wrong((1, 4, 4), hidden_dim=4), noise_batches(1), max_steps=1)
+
+
+@pytest.mark.parametrize("wrong", [{"every": 0}, {"repeats": 0}, {"repeats": -1}])
+def test_a_phase_that_is_never_played_is_refused(wrong):
+    (name,) = wrong
+    with pytest.raises(GANError, match=f"{name}={wrong[name]} must be at least 1"):
+        Phase("generator", dict, **wrong)
+
+
+def test_a_player_without_a_phase_is_told_of(fit, noise_batches):
+    class Idle(VanillaGAN):
+        def players(self):
+            return super().players() | {"idle": Player(self.unused, self.optimizer_d)}
+
+    model = Idle((1, 4, 4), hidden_dim=4)
+    model.unused = torch.nn.Linear(1, 1)
+    with pytest.warns(UserWarning, match="No phase updates the player 'idle': what it owns will not be trained"):
+        fit(model, noise_batches(1), max_steps=1)

@@ -19,7 +19,9 @@ SHAPE, LATENT, CLASSES = (1, 4, 4), 3, 4
 
 
 class ACGAN(LatentGAN):
-    """The discriminator is told no label: a second head names the class."""
+    """The discriminator takes no label: a second head names the class."""
+
+    generator_is_conditional = True
 
     def __init__(self, image_shape=SHAPE, num_classes=CLASSES, latent_dim=LATENT, **options: Unpack[LatentOptions]):
         super().__init__(
@@ -49,14 +51,9 @@ class ACGAN(LatentGAN):
         adversarial = losses.non_saturating_g(self.logits(x.fake))
         return {"adversarial": adversarial, "class": self.class_loss(x.fake, *x.condition)}
 
-    def realness(self, samples, *condition):
-        return super().realness(samples)
-
 
 class SGAN(LatentGAN):
     """Class K of the discriminator is "fake"; the generator knows no labels."""
-
-    generator_is_conditional = False
 
     def __init__(self, image_shape=SHAPE, num_classes=CLASSES, latent_dim=LATENT, **options: Unpack[LatentOptions]):
         super().__init__(

@@ -42,7 +42,7 @@ class GeneratorTwice(Plain):
         return [*super().phases(), Phase("generator", self.generator_losses, name="again")]
 
 
-class GeneratorTwiceAnew(Plain):
+class GeneratorTwiceFresh(Plain):
     def phases(self):
         return [*super().phases(), Phase("generator", self.generator_losses, fresh=True, name="again")]
 
@@ -103,12 +103,12 @@ def g_loss(d, fake):
     return softplus(-d(fake)).mean()
 
 
-@pytest.mark.parametrize(("cls", "accumulate"), [(GeneratorTwice, 1), (GeneratorTwice, 3), (GeneratorTwiceAnew, 1)])
+@pytest.mark.parametrize(("cls", "accumulate"), [(GeneratorTwice, 1), (GeneratorTwice, 3), (GeneratorTwiceFresh, 1)])
 def test_the_generator_twice_a_step(cls, accumulate):
     model = cls(accumulate=accumulate)
     g, d = expected = by_hand.copies(model.generator, model.discriminator)
     adam_d, adam_g = by_hand.adam(d), by_hand.adam(g)
-    fresh = cls is GeneratorTwiceAnew
+    fresh = cls is GeneratorTwiceFresh
     draws = by_hand.draws(by_hand.normal(LATENT), by_hand.STEPS * (1 + fresh))
     firsts, seconds = (draws[::2], draws[1::2]) if fresh else (draws, draws)
     for (x,), z, other in zip(batches(), firsts, seconds, strict=True):

@@ -32,6 +32,8 @@ class Captioned(nn.Module):
 class GANCLS(LatentGAN):
     """Reals with the caption of another sample count as fakes."""
 
+    generator_is_conditional = discriminator_is_conditional = True
+
     def __init__(
         self, image_shape=SHAPE, vocab_size=WORDS, latent_dim=LATENT, lr=1e-2, **options: Unpack[LatentOptions]
     ):

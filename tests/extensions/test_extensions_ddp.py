@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 
 import by_hand
+import joint_games
 import pytest
 import torch
-import two_processes
-from two_processes import GAMES, PROCESSES, SEED
+from joint_games import GAMES, PROCESSES, SEED
 
 ROOT = Path(__file__).parents[2]
 
@@ -24,7 +24,7 @@ def folder(tmp_path_factory):
         "torch.distributed.run",
         "--nproc_per_node",
         f"{PROCESSES}",
-        two_processes.__file__,
+        joint_games.__file__,
     ]
     paths = f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
     environment = os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
@@ -44,7 +44,7 @@ def test_two_processes_train_as_one_loop(name, folder):
         )
     ]
     noise = zip(*(by_hand.draws(prior, seed=SEED + rank) for rank in range(PROCESSES)), strict=True)
-    model = two_processes.build(name)
+    model = joint_games.build(name)
     options = {"parts": PROCESSES} if name == "GANCLS" else {}
     expected = by_pytorch(model, joint, [torch.cat(pair) for pair in noise], **options)
     for rank in range(PROCESSES):

@@ -1,4 +1,4 @@
-"""What `test_two_processes.py` runs under torchrun: each process plays on batches and noise of its own."""
+"""What `test_extensions_ddp.py` runs under torchrun: each process plays on batches and noise of its own."""
 
 import os
 import sys
