@@ -12,7 +12,7 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from .loading import Batch, ShuffleSampler, TrainingLoader
+from .loading import Batch, FixedSampler, ShuffleSampler, TrainingLoader
 
 __all__ = [
     "Batch",
@@ -62,8 +62,8 @@ class GANDataModule(LightningDataModule, ABC):
     ``target_shape``.
 
     A batch is a tuple of tensors: the samples, then the labels ``(N,)`` int64 or another condition, such as tokens
-    ``(N, L)`` int64. On the device, uint8 becomes float32 in [-1, 1] and int16 float32 in [-1, 1); all other tensors
-    stay as they are.
+    ``(N, L)`` int64. On the device, uint8 becomes float32 in [-1, 1] and int16 float32 in [-1, 1), or float64 where
+    the trainer's precision is "64-true"; all other tensors stay as they are.
 
     Args:
         batch_size: Samples in a batch, in each process.
@@ -139,11 +139,11 @@ class GANDataModule(LightningDataModule, ABC):
         """Return the shuffled loader of full batches, since BatchNorm and penalties need them full."""
         self.setup("fit")
         train_set = self.splits[0]
-        if self.trainer and self.trainer.overfit_batches:  # type: ignore[attr-defined]
-            return self._loader(train_set)  # the same few batches again and again, in order
         # None outside a fit, and where there is one process
         share = (self.trainer and self.trainer.distributed_sampler_kwargs) or {}
-        return TrainingLoader(train_set, ShuffleSampler(len(train_set), self.seed, **share), **self.loader_options())
+        overfits = self.trainer and self.trainer.overfit_batches  # type: ignore[attr-defined]
+        order = (FixedSampler if overfits else ShuffleSampler)(len(train_set), self.seed, **share)
+        return TrainingLoader(train_set, order, **self.loader_options())
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Return the loader of the whole validation set, in a fixed order."""
@@ -172,8 +172,12 @@ class GANDataModule(LightningDataModule, ABC):
         }
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Scale uint8 and int16 to float32 in [-1, 1]; floats and other integers (labels, tokens) stay as they are."""
-        return tuple(map(_scale, batch))
+        """Scale uint8 and int16 to floats in [-1, 1]; floats and other integers (labels, tokens) stay as they are.
+
+        The floats are those of the trainer's precision: float64 where it is "64-true", else float32.
+        """
+        dtype = torch.float64 if self.trainer and self.trainer.precision == "64-true" else torch.float32
+        return tuple(_scale(tensor, dtype) for tensor in batch)
 
 
 class ImageDataModule(GANDataModule, ABC):
@@ -190,11 +194,11 @@ def collate_batch(batch: Any) -> Any:
     return batch
 
 
-def _scale(tensor: Tensor) -> Tensor:
+def _scale(tensor: Tensor, dtype: torch.dtype) -> Tensor:
     if tensor.dtype == torch.uint8:  # pixels
-        return tensor.float().div_(127.5).sub_(1.0)
+        return tensor.to(dtype).div_(127.5).sub_(1.0)
     if tensor.dtype == torch.int16:  # audio
-        return tensor.float().div_(32768)
+        return tensor.to(dtype).div_(32768)
     return tensor
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, SequentialSampler
 from torch.utils.data.distributed import DistributedSampler
 
 Batch = tuple[Tensor, ...]  # (samples, labels), or (samples,) where there are no labels
@@ -41,6 +41,20 @@ class ShuffleSampler(DistributedSampler[int]):
     def __iter__(self) -> Iterator[int]:
         order = torch.randperm(self.size, generator=self.epoch_stream())
         yield from order[self.rank : self.total_size : self.num_replicas].tolist()
+
+
+class FixedSampler(ShuffleSampler, SequentialSampler):
+    """The data's own order in every epoch, for `overfit_batches`: the same few batches again, noise of theirs included.
+
+    Lightning wants a `SequentialSampler` there.
+    """
+
+    def epoch_stream(self) -> torch.Generator:
+        """Return the generator of all randomness of an epoch, the same in every epoch."""
+        return torch.Generator().manual_seed(self.seed)
+
+    def __iter__(self) -> Iterator[int]:
+        yield from range(self.rank, self.total_size, self.num_replicas)
 
 
 class SeededBatch(NamedTuple):

@@ -40,6 +40,7 @@ from examples.benchmarks.table import (
     summary,
     write_table,
 )
+from gan_modules.engine.checks import processor_in_words
 
 PACKAGES = ("torch", "torchvision", "lightning", "numpy", "pillow")
 
@@ -129,6 +130,7 @@ def setting(arguments: argparse.Namespace) -> str:
     else:
         with open("/proc/cpuinfo") as lines:
             device = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "a CPU")
+        device = f"{device} ({processor_in_words()})"
     libraries = {name: version(name) for name in PACKAGES}
     libraries |= {found.name: found.version for found in distributions(path=[str(arguments.peers)])}
     listed = ", ".join(f"{name} {number}" for name, number in libraries.items())

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from gan_modules.callbacks import diagnostics
-from gan_modules.callbacks.sampling import reals
+from gan_modules.callbacks.sampling import columns, is_first_loader
 from gan_modules.callbacks.warnings import Limits, find_warnings
 from gan_modules.engine.lightning_compat import takes_scaled_gradients
 from gan_modules.errors import GANError
@@ -149,6 +149,8 @@ class Diagnose(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Keep the first held-out reals."""
+        if not is_first_loader(dataloader_idx, "Diagnose"):
+            return
         self._keep(self._held_out, batch, pl_module)
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
@@ -176,7 +178,7 @@ class Diagnose(Callback):
         self._checked = step
         model = _as_game(pl_module)
         figures, grown = self._measure_players(pl_module)
-        figures |= self._measure_samples(pl_module, len(reals(batch)), trainer.global_rank)
+        figures |= self._measure_samples(pl_module, len(columns(pl_module, batch)[0]), trainer.global_rank)
         mean = trainer.strategy.reduce(torch.tensor(list(figures.values()), device=model.device), reduce_op="mean")
         figures = dict(zip(figures, cast(Tensor, mean).tolist(), strict=True))
         if figures["best_coverage"] > self._best_coverage:
@@ -202,8 +204,9 @@ class Diagnose(Callback):
     def _keep(self, kept: list[tuple[Tensor, ...]], batch: Any, model: LightningModule) -> None:
         missing = self.num_samples - sum(len(columns[0]) for columns in kept)
         if missing > 0:
-            columns = (reals(batch), *_as_game(model).condition(batch))
-            kept.append(tuple(column[:missing].cpu() for column in columns))
+            taken = columns(model, batch)
+            own = (taken[0], *_as_game(model).condition(taken))
+            kept.append(tuple(column[:missing].cpu() for column in own))
 
     def _measure_players(self, model: LightningModule) -> tuple[dict[str, float], dict[str, str]]:
         """Return the figures of gradients and weights, and for each player the layer that has grown most."""

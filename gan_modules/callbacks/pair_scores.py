@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
@@ -12,7 +11,8 @@ from torchmetrics import MeanAbsoluteError, Metric
 from torchmetrics.image import PeakSignalNoiseRatio, StructuralSimilarityIndexMeasure
 from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
 
-from gan_modules.callbacks.translating import ends
+from gan_modules.callbacks.sampling import is_first_loader
+from gan_modules.callbacks.translating import ends, pair
 from gan_modules.errors import GANError
 from gan_modules.families.capabilities import Translates, require
 from gan_modules.families.translation import Direction
@@ -68,21 +68,22 @@ class PairScores(Callback):
         trainer: Trainer,
         pl_module: LightningModule,
         outputs: Any,
-        batch: Sequence[Tensor],
+        batch: Any,
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
         """Add a batch to the metrics."""
-        if trainer.sanity_checking:
+        if trainer.sanity_checking or not is_first_loader(dataloader_idx, "PairScores"):
             return
-        if len(batch[0]) != len(batch[1]):
+        a, b = pair(pl_module, batch, "PairScores")
+        if len(a) != len(b):
             raise GANError(
-                f"PairScores needs pairs, and a batch has {len(batch[0])} images of one domain and {len(batch[1])} of "
-                f"the other: choose PairedImagesDataModule, or leave PairScores out."
+                f"PairScores needs pairs, and a batch has {len(a)} images of one domain and {len(b)} of the other: "
+                f"choose PairedImagesDataModule, or leave PairScores out."
             )
         model = require(pl_module, Translates, "PairScores")
         for direction, metrics in self._metrics.items():
-            images, truth = ends(batch, direction)
+            images, truth = ends((a, b), direction)
             output, truth = _quantized(model.translate(images, direction)), _quantized(truth)
             for metric in metrics.values():
                 metric.update(output, truth)

@@ -9,7 +9,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from gan_modules.callbacks.sampling import reals
+from gan_modules.callbacks.sampling import columns
 from gan_modules.engine.seeds import check_seed
 from gan_modules.errors import GANError
 from gan_modules.families.capabilities import Samples, require
@@ -50,7 +50,7 @@ class SampleGrid(Callback):
         self.every_n_steps = every_n_steps
         self.seed = check_seed(seed)
         self._drawn: int | None = None  # the step of the newest picture
-        self._batch: Any  # the first, whose points are behind every scatter, so that scatters compare
+        self._batch: tuple[Any, ...]  # the first, whose points are behind every scatter, so that scatters compare
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Refuse, before any training, what cannot be drawn."""
@@ -61,7 +61,7 @@ class SampleGrid(Callback):
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Draw when enough steps are complete; a step may take several batches, and is drawn once."""
         if self._drawn is None:
-            self._batch = batch
+            self._batch = columns(pl_module, batch)
         if trainer.global_step % self.every_n_steps == 0 and trainer.global_step != self._drawn:
             self._draw(trainer, pl_module)
 
@@ -76,7 +76,7 @@ class SampleGrid(Callback):
         # every process takes part, since a sharded generator needs them all
         samples, how = self._samples(model, data)
         rate: int | None = data_spec(data).get("sample_rate")
-        points = reals(self._batch) if model.kind == "point" else None
+        points = self._batch[0] if model.kind == "point" else None
         picture = draw_samples(samples, model.kind, reals=points, sample_rate=rate, **how)
         save = partial(_save, samples, model.kind, rate or SAMPLE_RATE) if model.kind in PLAYED else None
         publish(trainer, picture, save=save)

@@ -10,9 +10,9 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
-from torch import Tensor, nn
+from torch import nn
 
-from gan_modules.callbacks.sampling import reals
+from gan_modules.callbacks.sampling import columns, is_first_loader
 from gan_modules.errors import GANError
 from gan_modules.families.capabilities import Samples, require
 from gan_modules.metrics.features import FeatureNetwork
@@ -147,14 +147,14 @@ class Scores(Callback):
         trainer: Trainer,
         pl_module: LightningModule,
         outputs: Any,
-        batch: Tensor | Sequence[Tensor],
+        batch: Any,
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
         """Add the reals in the first validation of a fit."""
-        if not trainer.sanity_checking and not self._reals_known:
-            condition = None if isinstance(batch, Tensor) or len(batch) < 2 else batch[1]
-            self._evaluator.add_reals(reals(batch), condition)
+        if not trainer.sanity_checking and not self._reals_known and is_first_loader(dataloader_idx, self._name):
+            samples, *condition = columns(pl_module, batch)
+            self._evaluator.add_reals(samples, *condition[:1])
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Generate samples, compute the scores, log and record them."""

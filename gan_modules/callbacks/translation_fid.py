@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from torch import Tensor, nn
+from torch import nn
 
+from gan_modules.callbacks.sampling import is_first_loader
 from gan_modules.callbacks.scores import append_records, run_info
-from gan_modules.callbacks.translating import ends
+from gan_modules.callbacks.translating import ends, pair
 from gan_modules.errors import GANError
 from gan_modules.families.capabilities import Translates, require
 from gan_modules.families.translation import Direction
@@ -96,16 +96,17 @@ class TranslationFID(Callback):
         trainer: Trainer,
         pl_module: LightningModule,
         outputs: Any,
-        batch: Sequence[Tensor],
+        batch: Any,
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
         """Add translations and, in the first validation of a fit, reals."""
-        if trainer.sanity_checking:
+        if trainer.sanity_checking or not is_first_loader(dataloader_idx, "TranslationFID"):
             return
+        both = pair(pl_module, batch, "TranslationFID")
         model = require(pl_module, Translates, "TranslationFID")
         for direction, evaluator in self._evaluators.items():
-            images, others = ends(batch, direction)
+            images, others = ends(both, direction)
             if len(images):
                 evaluator.add_fakes(model.translate(images, direction))
             if len(others) and not self._reals_known:

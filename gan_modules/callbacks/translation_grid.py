@@ -10,7 +10,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from gan_modules.callbacks.translating import ends
+from gan_modules.callbacks.sampling import is_first_loader
+from gan_modules.callbacks.translating import ends, pair
 from gan_modules.errors import GANError
 from gan_modules.families.capabilities import Translates, require
 from gan_modules.families.translation import Direction
@@ -54,12 +55,14 @@ class TranslationGrid(Callback):
         trainer: Trainer,
         pl_module: LightningModule,
         outputs: Any,
-        batch: Sequence[Tensor],
+        batch: Any,
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
         """Keep the first images."""
-        for kept, images in zip(self._sides, batch, strict=True):
+        if not is_first_loader(dataloader_idx, "TranslationGrid"):
+            return
+        for kept, images in zip(self._sides, pair(pl_module, batch, "TranslationGrid"), strict=True):
             kept.extend(images[: self.num_images - len(kept)])
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -41,9 +41,13 @@ class PredictionWriter(BasePredictionWriter):
         batch_idx: int,
         dataloader_idx: int,
     ) -> None:
-        """Write the samples of one batch; the file's name has the process, the batch and the place in it."""
+        """Write the samples of one batch; the file's name has the process, the batch and the place in it.
+
+        Where there are several loaders, the name has the loader's number too.
+        """
         folder = Path(trainer.log_dir or trainer.default_root_dir) / "predictions"
-        start, kind = f"{trainer.global_rank}_{batch_idx:05d}", cast(Samples, pl_module).kind
+        loader = f"{dataloader_idx}_" if len(trainer.num_predict_batches) > 1 else ""
+        start, kind = f"{trainer.global_rank}_{loader}{batch_idx:05d}", cast(Samples, pl_module).kind
         names = [f"{start}_{index:03d}" for index in range(len(prediction))]
         # the points of a batch are one file, always of the same name
         save_samples(prediction, folder / start if kind == "point" else folder, kind, names=names)

@@ -1,4 +1,4 @@
-"""For a while: networks frozen, unfrozen or in evaluation mode, and the random generator seeded."""
+"""For a while: networks frozen, unfrozen or in another mode, and the random generator seeded."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def requiring_grad(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
 
 @contextmanager
 def frozen(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
-    """Freeze parameters: no gradient is computed for them, and none reaches them."""
-    chosen = list(parameters)
+    """Freeze parameters: no gradient is computed for them, and none reaches them; those that are, stay frozen."""
+    chosen = [parameter for parameter in parameters if parameter.requires_grad]
     for parameter in chosen:
         parameter.requires_grad_(False)
     try:
@@ -36,14 +36,22 @@ def frozen(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
 
 
 @contextmanager
-def evaluating(network: nn.Module) -> Iterator[None]:
-    """Put a network into evaluation mode for a while."""
-    was_training = network.training
-    network.eval()
+def in_mode(network: nn.Module, training: bool) -> Iterator[None]:
+    """Put a network into training or evaluation mode for a while; each of its parts then has its own mode again."""
+    before = [(module, module.training) for module in network.modules()]
+    network.train(training)
     try:
         yield
     finally:
-        network.train(was_training)
+        for module, mode in before:
+            module.training = mode
+
+
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Put a network into evaluation mode for a while."""
+    with in_mode(network, training=False):
+        yield
 
 
 @contextmanager

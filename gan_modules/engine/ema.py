@@ -57,6 +57,8 @@ class MovingAverages:
 
     def prepare(self) -> None:
         """Look up the tensors once, when the networks are on their device for good."""
+        for average, _ in self._pairs.values():
+            average.requires_grad_(False).eval()  # `LightningModule.unfreeze` reaches them too
         self._averaged, self._copied = [], []
         averaged: list[tuple[Tensor, Tensor]] = []
         for average, network in self._pairs.values():

@@ -6,7 +6,7 @@ import inspect
 import math
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Self, cast
 
 import torch
@@ -14,20 +14,24 @@ from lightning.pytorch import Callback
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.plugins.precision import DoublePrecision, HalfPrecision
 from lightning.pytorch.strategies import ModelParallelStrategy
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR
 
 from gan_modules.engine.checkpoint import KEY, CheckpointFiles, check_weights, class_path, hyper_parameters
+from gan_modules.engine.checks import check_trainer, slow_formats
 from gan_modules.engine.compile import compile_networks
 from gan_modules.engine.distributed import destroy_group_at_exit, explain_every_message, shard
 from gan_modules.engine.ema import MovingAverages
-from gan_modules.engine.inputs import Inputs
+from gan_modules.engine.inputs import Inputs, as_tensors, map_tensors
+from gan_modules.engine.lightning_compat import was_compiled
 from gan_modules.engine.loading import CheckpointMixin
 from gan_modules.engine.loop import AlternatingLoop
+from gan_modules.engine.modes import begin_training
 from gan_modules.engine.players import Compile, Phase, Player
 from gan_modules.engine.resume import Stateful
 from gan_modules.engine.scalers import in_own_precision
+from gan_modules.engine.schedules import idle_from, planned_steps
 from gan_modules.engine.signals import GracefulShutdown
 from gan_modules.errors import GANError
 
@@ -116,6 +120,7 @@ class GAN(CheckpointMixin, ABC):
         self._compile = compile
         self._averages = MovingAverages(ema_half_life)
         self._takes_float32 = False
+        self._looked: set[str] = set()  # stages whose first batch has been looked at, and what was said
         self.save_hyperparameters({name: _plain(value) for name, value in self._arguments.items()})
         del self._arguments
 
@@ -134,8 +139,27 @@ class GAN(CheckpointMixin, ABC):
         """Return what the objectives are given on a batch.
 
         Args:
-            batch: What the loader gives: a tuple or list whose first entry are the reals.
+            batch: As from `columns`: a tuple or list whose first entry are the reals.
         """
+
+    def columns(self, batch: Any) -> Any:
+        """Return what a loader gives as `inputs`, `condition` and callbacks take it.
+
+        By default a tuple, whose tensors are on the device; floats are float32, or float64 where the model is. A family
+        knows the dicts, and which entry is what. A model that reads its batches otherwise overrides this.
+
+        Args:
+            batch: What the loader gives.
+        """
+        return map_tensors(self._as_own, (batch,) if isinstance(batch, Tensor) else as_tensors(batch))
+
+    def oddities(self, batch: Any) -> Iterable[str]:
+        """Return what is odd about the first batch of a fit, a validation or a test, in sentences; each is a warning.
+
+        Args:
+            batch: As from `columns`.
+        """
+        return ()
 
     def after_update(self, player: str) -> None:
         """Act after each update of a player: a paper that constrains weights does it here."""
@@ -161,7 +185,10 @@ class GAN(CheckpointMixin, ABC):
             ema: Whether to return the average at all.
         """
         network = self.get_submodule(name)
-        return self.get_submodule(f"{name}_ema") if ema and self._averages.tracks(name, network) else network
+        if not ema or not self._averages.tracks(name, network):
+            return network
+        average = self.get_submodule(f"{name}_ema")
+        return average.eval() if average.training else average
 
     def begin_with_full_average(self) -> None:
         """Count as many images as give the average its full half-life, for networks trained elsewhere."""
@@ -192,41 +219,98 @@ class GAN(CheckpointMixin, ABC):
         """Largest norm of a player's gradient."""
         return self.loop.clip_norm
 
-    def configure_optimizers(self) -> tuple[list[Optimizer], list[LambdaLR]]:
-        """Return one optimizer for each player, over the parameters that are trainable when the fit begins."""
+    def configure_optimizers(self) -> tuple[list[Optimizer], Any]:
+        """Return an optimizer and a scheduler for each player, over what is trainable when the fit begins."""
         return self.loop.configure_optimizers()
 
+    def train(self, mode: bool = True) -> Self:
+        """Put all but the averages into training mode, or everything into evaluation mode."""
+        super().train(mode)
+        for name in self._averages.names():
+            self.get_submodule(f"{name}_ema").eval()
+        return self
+
     def on_train_start(self) -> None:
-        """Look up what each step needs."""
+        """Look up what each step needs, and put what is trained, or has no parameters, into training mode."""
+        self.training = True
+        begin_training(child for child in self.children() if not any(True for _ in child.parameters()))
         self._averages.prepare()
         self.loop.begin()
+        for sentence in self.schedule_warnings():
+            rank_zero_warn(sentence)
+
+    def schedule_warnings(self) -> Iterable[str]:
+        """Return, before the first step, in sentences, which learning rates are 0 long before the end of the fit."""
+        steps = planned_steps(self.trainer, self._batches_a_step())
+        length = "no end" if math.isinf(steps) else f"{steps:.0f}"
+        named = {name: player.schedule for name, player in self.players().items() if player.schedule}
+        idle = {name: idle_from(schedule, steps) for name, schedule in named.items()}
+        return [
+            f"The {name}'s learning rate is 0 from step {first} on, and this fit has {length}: end it there, "
+            f"Trainer(max_steps={first}), or give {type(self).__name__} a longer schedule."
+            for name, first in idle.items()
+            if first is not None
+        ]
+
+    def _batches_a_step(self) -> int:
+        return max(1, *(phase.batches(0) for phase in self.phases()))
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
         """Play the phases of one batch."""
         if self._compile == "reduce-overhead":
             # what the last batch's networks gave may be overwritten
             torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
-        self.loop.step((batch,) if isinstance(batch, Tensor) else batch)
+        batch = self.columns(batch)
+        self.look_once(batch)
+        self.loop.step(batch)
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Clip the gradient of the player being updated, once it is unscaled."""
         self.loop.clip(optimizer)
 
-    def validation_step(self, batch: Any, batch_idx: int) -> None:
-        """Do nothing: callbacks score what `sample` gives."""
+    def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Look at the first batch, no more: callbacks score what `sample` gives."""
+        self.look_once(batch)
 
-    def test_step(self, batch: Any, batch_idx: int) -> None:
-        """Do nothing: callbacks score what `sample` gives."""
+    def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Look at the first batch, no more: callbacks score what `sample` gives."""
+        self.look_once(batch)
+
+    def look_once(self, batch: Any) -> None:
+        """Warn of what is odd about the first batch of a stage; a sentence that several stages share comes once."""
+        stage = str(self.trainer.state.stage)
+        if stage in self._looked:
+            return
+        self._looked.add(stage)
+        for sentence in self.oddities(self.columns(batch)):
+            if sentence not in self._looked:
+                self._looked.add(sentence)
+                rank_zero_warn(sentence)
+
+    def _as_own(self, tensor: Tensor) -> Tensor:
+        own = torch.float64 if self.dtype == torch.float64 else torch.float32
+        return tensor.to(self.device, own if tensor.is_floating_point() else tensor.dtype)
 
     # ---- Before and between runs -------------------------------------------------------------------------------------
 
     def configure_callbacks(self) -> list[Callback]:
-        """Return what every fit needs."""
+        """Return what every fit needs, once it is clear that the trainer asks for nothing that the model does itself.
+
+        Raises:
+            GANError: If it does, or torch.compile was called on the model.
+        """
+        check_trainer(self.trainer, type(self).__name__)
+        if was_compiled(self):
+            name = type(self).__name__
+            raise GANError(f"torch.compile({name}(…)) would compile the updates too: pass {name}(…, compile=True).")
         return [GracefulShutdown()]
 
     def setup(self, stage: str) -> None:
         """Prepare checkpoints, precision, compilation and averages before anything is computed."""
         strategy = self.trainer.strategy
+        self._looked.clear()
+        for sentence in slow_formats(self.trainer):
+            rank_zero_warn(sentence)
         if self.trainer.world_size > 1:
             destroy_group_at_exit()
             explain_every_message(self.trainer)
@@ -234,6 +318,8 @@ class GAN(CheckpointMixin, ABC):
             strategy.checkpoint_io = CheckpointFiles()
         # ModelCheckpoint's advice to save what was before the step; here it is what is after the step that counts
         warnings.filterwarnings("ignore", ".*no pre-optimization state was saved")
+        # averages always are, and so is a frozen network that a loss asks
+        warnings.filterwarnings("ignore", r"Found \d+ module\(s\) in eval mode")
         for name in self._averages.names():
             if not self._averages.tracks(name, self.get_submodule(name)):  # replaced since
                 self.track_average(name)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import accumulate, pairwise
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -155,6 +156,18 @@ def map_tensors(function: Callable[[Tensor], Any], tree: Any) -> Any:
         return {key: map_tensors(function, value) for key, value in tree.items()}
     if isinstance(tree, list | tuple):
         return _like(tree, [map_tensors(function, value) for value in tree])
+    return tree
+
+
+def as_tensors(tree: Any) -> Any:
+    """Return the same nested mappings, lists and tuples with a tensor in the place of each array of numbers."""
+    if isinstance(tree, np.ndarray | np.generic):
+        native = np.array(tree, dtype=tree.dtype.newbyteorder("="))  # a copy, since torch wants to write
+        return torch.from_numpy(native) if native.dtype.kind in "biuf" else tree
+    if isinstance(tree, Mapping):
+        return {key: as_tensors(value) for key, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        return _like(tree, [as_tensors(value) for value in tree])
     return tree
 
 

@@ -25,6 +25,11 @@ def is_attached(module: LightningModule) -> bool:
     return module._trainer is not None
 
 
+def was_compiled(module: LightningModule) -> bool:
+    """Return whether the module was given to the trainer as the result of torch.compile."""
+    return getattr(module, "_compiler_ctx", None) is not None
+
+
 def count_step(optimizer: LightningOptimizer) -> None:
     """Let `trainer.global_step` count one step."""
     optimizer._on_before_step()

@@ -19,7 +19,6 @@ from typing import Any, Protocol, cast
 import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.trainer.states import TrainerFn
-from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
@@ -29,7 +28,8 @@ from gan_modules.engine.distributed import explain_lost_rank, gather_objects, is
 from gan_modules.engine.inputs import Inputs
 from gan_modules.engine.lightning_compat import count_step, is_attached, is_overridden, show_step
 from gan_modules.engine.loss_log import LossLog, LossRecord, added, check_losses, weighted
-from gan_modules.engine.players import Losses, Phase, Player, correct_for_lazy_phases
+from gan_modules.engine.modes import begin_training
+from gan_modules.engine.players import Losses, Phase, Player, check_players, correct_for_lazy_phases
 from gan_modules.engine.resume import (
     begin_next_epoch,
     random_state,
@@ -98,7 +98,7 @@ class AlternatingLoop:
 
     # ---- Before the first step ---------------------------------------------------------------------------------------
 
-    def configure_optimizers(self) -> tuple[list[Optimizer], list[LambdaLR]]:
+    def configure_optimizers(self) -> tuple[list[Optimizer], Any]:
         """Return one optimizer for each player, over the parameters that are trainable when the fit begins.
 
         Raises:
@@ -108,40 +108,25 @@ class AlternatingLoop:
         self._players = dict(self.module.players())
         self._phases = list(self.module.phases())
         self.owned = {name: player.parameters() for name, player in self._players.items()}
-        self._check_players()
+        check_players(self._players, self._phases, self.owned)
         optimizers = {name: player.optimizer(self.owned[name]) for name, player in self._players.items()}
         for name, optimizer in optimizers.items():
             rates = [group["lr"] for group in optimizer.param_groups]
             if not all(math.isfinite(rate) for rate in rates):
                 raise GANError(f"The {name}'s learning rate is {rates[0]}: it must be a finite number.")
             correct_for_lazy_phases(optimizer, [phase for phase in self._phases if phase.player == name])
+        # one for each player, so that LearningRateMonitor reads its name; a constant one is never stepped
         schedules = [
-            LambdaLR(optimizers[name], player.schedule) for name, player in self._players.items() if player.schedule
+            {"scheduler": LambdaLR(optimizers[name], player.schedule or _constant), "name": f"lr-{name}"}
+            for name, player in self._players.items()
         ]
         return list(optimizers.values()), schedules
-
-    def _check_players(self) -> None:
-        for phase in self._phases:
-            if phase.player not in self._players:
-                raise GANError(f"A phase updates '{phase.player}', and the players are {', '.join(self._players)}.")
-        for name in self._players.keys() - {phase.player for phase in self._phases}:
-            rank_zero_warn(f"No phase updates the player '{name}': what it owns will not be trained.")
-        owners: dict[int, str] = {}
-        for name, parameters in self.owned.items():
-            if not parameters:
-                raise GANError(f"The {name} has no parameter to train: unfreeze some, or leave its phases out.")
-            for parameter in parameters:
-                other = owners.setdefault(id(parameter), name)
-                if other != name and other not in self._players[name].shares:
-                    raise GANError(
-                        f"The players '{other}' and '{name}' own the same parameters, which two optimizers would "
-                        f"train: give them to one, or declare it by Player(..., shares=('{other}',)) for '{name}'."
-                    )
 
     def begin(self) -> None:
         """Look up what each step needs, when the module is on its device; called by `step` where nobody has."""
         self._begun = True
         module, trainer = self.module, self.module.trainer
+        begin_training(network for player in self._players.values() for network in player.modules)
         self._trainer = trainer  # at hand, since the module looks for its own at each call
         if self.clip_norm is not None and not is_overridden("on_before_optimizer_step", module):
             raise GANError(
@@ -151,7 +136,9 @@ class AlternatingLoop:
         listed = optimizers if isinstance(optimizers, list) else [optimizers]
         self.optimizers = dict(zip(self._players, listed, strict=True))
         schedulers = module.lr_schedulers() or []
-        self._schedulers = cast(list[LambdaLR], schedulers if isinstance(schedulers, list) else [schedulers])
+        of_all = cast(list[LambdaLR], schedulers if isinstance(schedulers, list) else [schedulers])
+        players = zip(of_all, self._players.values(), strict=True)
+        self._schedulers = [scheduler for scheduler, player in players if player.schedule]
         self._scalers = Scalers(trainer.precision_plugin, self._players)
         self._stepper = OptimizerStepper(module)
         self._sharded = sharded_modules(m for player in self._players.values() for m in player.modules)
@@ -190,7 +177,7 @@ class AlternatingLoop:
         due = [(phase, phase.batches(step)) for phase in self._phases]
         batches = max(1, *(count for _, count in due))
         played = min(self._batches_played, batches - 1)  # the rules may have changed since the step began
-        phases = [phase for phase, count in due if played >= batches - count]
+        phases = [phase for phase, count in due if played >= batches - count and self._trains(phase.player)]
         inputs = self.module.inputs(batch)
         self.images_seen += len(inputs) * trainer.world_size
         self._play(phases, inputs)
@@ -200,6 +187,10 @@ class AlternatingLoop:
             count_step(next(iter(self.optimizers.values())))
             self._close_step()
         show_step(trainer, max(trainer.global_step - 1, 0))
+
+    def _trains(self, player: str) -> bool:
+        """Return whether the player has anything to train; else it rests, as where a callback has frozen it."""
+        return any(parameter.requires_grad for parameter in self.owned[player])
 
     def _play(self, phases: Sequence[Phase], inputs: Inputs) -> None:
         """Play phases on a batch, in order; neighbouring simultaneous ones update once all have their gradients."""
@@ -383,6 +374,11 @@ class AlternatingLoop:
 
     def _extra_state(self) -> Mapping[str, Any]:
         return getattr(self.module, "extra_state", {})
+
+
+def _constant(step: int) -> float:
+    """The factor on a learning rate without a schedule."""
+    return 1.0
 
 
 def _nothing(*_: Any) -> None:

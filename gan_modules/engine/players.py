@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 from typing import Literal, TypedDict
 
 import torch
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -110,6 +111,41 @@ class Phase:
         if step % self.every:
             return 0
         return self.repeats if isinstance(self.repeats, int) else self.repeats(step)
+
+
+def check_players(
+    players: Mapping[str, Player], phases: Collection[Phase], owned: Mapping[str, Sequence[nn.Parameter]]
+) -> None:
+    """Refuse players and phases that no fit can play.
+
+    Args:
+        players: By name.
+        phases: Of a step.
+        owned: What each player trains.
+
+    Raises:
+        GANError: If a phase is of nobody, a player has nothing to train, or two own the same without saying so.
+    """
+    for phase in phases:
+        if phase.player not in players:
+            raise GANError(f"A phase updates '{phase.player}', and the players are {', '.join(players)}.")
+    for name in players.keys() - {phase.player for phase in phases}:
+        rank_zero_warn(f"No phase updates the player '{name}': what it owns will not be trained.")
+    if not any(owned.values()):
+        raise GANError("All players' parameters are frozen, as model.freeze() leaves them: call model.unfreeze().")
+    owners: dict[int, str] = {}
+    for name, parameters in owned.items():
+        if not parameters:
+            raise GANError(
+                f"The {name} has no parameter to train: unfreeze some, requires_grad_(True), or leave its phases out."
+            )
+        for parameter in parameters:
+            other = owners.setdefault(id(parameter), name)
+            if other != name and other not in players[name].shares:
+                raise GANError(
+                    f"The players '{other}' and '{name}' own the same parameters, which two optimizers would "
+                    f"train: give them to one, or declare it by Player(..., shares=('{other}',)) for '{name}'."
+                )
 
 
 def adam(lr: float, betas: tuple[float, float]) -> OptimizerFactory:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from typing import Any, ClassVar, Unpack, cast
 
@@ -16,6 +16,7 @@ from gan_modules.engine.inputs import Inputs, slices, take
 from gan_modules.engine.players import GameOptions, Losses, OptimizerFactory, Phase, Player
 from gan_modules.engine.seeds import check_seed
 from gan_modules.errors import GANError
+from gan_modules.families import batches
 from gan_modules.families.data_spec import SHAPES, check_data_spec, sample_kind
 from gan_modules.functional.compiling import force_eager
 
@@ -206,19 +207,31 @@ class LatentGAN(GAN, ABC):
         Raises:
             GANError: If it differs, naming the remedy.
         """
-        real, name = batch[0], type(self).__name__
-        key, _ = SHAPES[self.kind]
-        if tuple(real.shape[1:]) != self.sample_shape:
-            raise GANError(
-                f"{name} was built for {key}={self.sample_shape}, but the batch holds samples of "
-                f"{tuple(real.shape[1:])}: pass {key}={tuple(real.shape[1:])} to the model."
-            )
-        if not real.dtype.is_floating_point:
-            scale = "x / 32768" if real.dtype == torch.int16 else "x / 127.5 - 1"
-            raise GANError(f"The batch holds {real.dtype}, not floats: scale the samples to [-1, 1], {scale}.")
+        name = type(self).__name__
+        batches.check_samples(batch, name)
+        batches.check_shape(batch[0], self.sample_shape, SHAPES[self.kind][0], name)
+        batches.check_floats(batch[0])
         if (self.num_classes or self.vocab_size) and len(batch) < 2:
             what = "labels" if self.num_classes else "captions"
             raise GANError(f"{name} needs (samples, {what}) in each batch: choose data with {what}.")
+
+    def columns(self, batch: Any) -> Any:
+        """Return a batch as ``(samples, condition)``; labels and tokens are int64, whatever integers they come as."""
+        names = batches.CAPTIONS if self.vocab_size else batches.LABELS if self.num_classes else None
+        taken = super().columns(batches.columns(batch, names))
+        return taken if names is None else batches.with_indices(taken, self.device, one_each=bool(self.num_classes))
+
+    def oddities(self, batch: Any) -> Iterator[str]:
+        """Yield what is odd about the first batch: the samples' range, loaders left out; refuse labels of no class."""
+        if not batches.has_samples(batch):
+            return
+        name = type(self).__name__
+        if tuple(batch[0].shape[1:]) == self.sample_shape and batch[0].is_floating_point():
+            yield from batches.odd_range(batch[0], self.kind, "samples", name)
+        if self.num_classes and len(batch) > 1:
+            batches.check_labels(batch[1], self.num_classes, name)
+        if self.trainer.training:
+            yield from batches.left_out(self.trainer.train_dataloader, name)
 
     def setup(self, stage: str) -> None:
         """Compare the model with the data before anything is computed.
@@ -296,7 +309,7 @@ class LatentGAN(GAN, ABC):
             seed: See `sample`.
             ema: See `sample`.
         """
-        batch = (batch,) if isinstance(batch, Tensor) else batch
+        batch = self.columns(batch)
         condition = self.condition(batch) if self.generator_is_conditional else ()
         return self.sample_from(self.draw_latents(len(batch[0]), seed), condition, ema=ema)
 
@@ -371,7 +384,7 @@ class LatentGAN(GAN, ABC):
             raise GANError(f"labels must be {n} class indices from 0 to {self.num_classes - 1}.")
         return (chosen,)
 
-    def predict_step(self, batch: Any, batch_idx: int) -> Tensor:
+    def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
         """Return as many samples as the batch holds, of its labels or captions."""
         return self.sample_like(batch)
 

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, Unpack, cast
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from gan_modules.engine.contexts import in_mode
 from gan_modules.engine.game import GAN
-from gan_modules.engine.inputs import Inputs
+from gan_modules.engine.inputs import Inputs, map_tensors
+from gan_modules.engine.lightning_compat import is_attached
 from gan_modules.engine.players import GameOptions
+from gan_modules.engine.schedules import planned_epochs
 from gan_modules.engine.seeds import check_seed
 from gan_modules.errors import GANError
+from gan_modules.families import batches
 from gan_modules.families.data_spec import Kind, check_data_spec, data_spec
 from gan_modules.functional.compiling import force_eager
 
@@ -96,6 +101,24 @@ class TranslationGAN(GAN, ABC):
         epoch = self.trainer.current_epoch + self.trainer.is_last_batch if step else 0  # that of the next step
         return max(0.0, 1.0 - max(0.0, epoch + 1 - constant) / (decay + 1))
 
+    def schedule_warnings(self) -> Iterator[str]:
+        """Yield, before the first step, whether learning rates fall too soon for the fit, or never."""
+        constant, decay = self._epochs
+        if decay is None:
+            return
+        name, end, epochs = type(self).__name__, constant + decay, planned_epochs(self.trainer, 1)
+        if math.isinf(self.trainer.num_training_batches):
+            yield (
+                f"{name}'s learning rates fall by epochs, and the loader has no end, so that they stay up: pass "
+                f"Trainer(limit_train_batches=…), the batches of an epoch, or epochs_decay=None to the model."
+            )
+        elif epochs > end:
+            length = "no end" if math.isinf(epochs) else f"{epochs:.0f} epochs"
+            yield (
+                f"{name}'s learning rates are 0 after epochs_constant + epochs_decay = {constant} + {decay} epochs, "
+                f"and this fit has {length}: pass Trainer(max_epochs={end}), or more of either to the model."
+            )
+
     def inputs(self, batch: Any) -> Inputs:
         """Return the reals of both domains by direction, and their translations."""
         self.check_batch(batch)
@@ -142,17 +165,13 @@ class TranslationGAN(GAN, ABC):
         network = networks[direction]
         self._check_images(images, direction)
         images = images.to(self.device)
-        was_training = network.training
-        network.train(stochastic)
         devices = [self.device] if self.device.type == "cuda" else []
-        try:
-            with torch.random.fork_rng(devices, enabled=stochastic and seed is not None), force_eager():
-                if stochastic and seed is not None:
-                    torch.manual_seed(check_seed(seed))
-                parts = torch.split(images, 1 if stochastic else TRANSLATE_CHUNK)
-                return torch.cat([_preserving_statistics(network, part).float() for part in parts])
-        finally:
-            network.train(was_training)
+        draws = torch.random.fork_rng(devices, enabled=stochastic and seed is not None)
+        with in_mode(network, training=stochastic), draws, force_eager():
+            if stochastic and seed is not None:
+                torch.manual_seed(check_seed(seed))
+            parts = torch.split(images, 1 if stochastic else TRANSLATE_CHUNK)
+            return torch.cat([_preserving_statistics(network, part).float() for part in parts])
 
     def _check_images(self, images: Tensor, direction: Direction) -> None:
         channels = (self.image_shape if direction == "AtoB" else self.target_shape)[0]
@@ -163,8 +182,12 @@ class TranslationGAN(GAN, ABC):
                 f"not {tuple(images.shape)}: convert, resize or pad them."
             )
 
-    def predict_step(self, batch: Any, batch_idx: int) -> Tensor:
+    def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
         """Return the translations of the batch's first domain."""
+        batch = self.columns(batch)
+        if not batches.has_samples(batch):
+            raise GANError(f"There are no images in {batches.description(batch)}: bring (N, C, H, W), or dicts of 'A'.")
+        self.look_once(batch)
         return self.translate(batch[0])
 
     def setup(self, stage: str) -> None:
@@ -188,20 +211,41 @@ class TranslationGAN(GAN, ABC):
         Raises:
             GANError: If it differs, naming the remedy.
         """
-        real = batch[0]
-        if tuple(real.shape[1:]) != self.image_shape:
+        name = type(self).__name__
+        if not _is_pair(batch):
             raise GANError(
-                f"{type(self).__name__} was built for image_shape={self.image_shape}, but the batch holds images of "
-                f"{tuple(real.shape[1:])}: pass image_shape={tuple(real.shape[1:])} to the model."
+                f"{name} needs batches (a, b), or dicts of 'A' and 'B', with images of two domains, and found "
+                f"{batches.description(batch)}: choose paired or unpaired images, or loaders {{'A': …, 'B': …}}."
             )
-        if not real.dtype.is_floating_point:
-            raise GANError(f"The batch holds {real.dtype}, not floats: scale the images to [-1, 1], x / 127.5 - 1.")
-        found = tuple(batch[1].shape[1:]) if len(batch) > 1 else "nothing"
-        if found != self.target_shape or len(batch[0]) != len(batch[1]):
+        a, b = batch[:2]
+        batches.check_shape(a, self.image_shape, "image_shape", name)
+        batches.check_shape(b, self.target_shape, "target_shape", name)
+        for images in (a, b):
+            batches.check_floats(images)
+        if len(a) != len(b):
             raise GANError(
-                f"{type(self).__name__} needs batches (a, b) with as many images of shape {self.target_shape} of "
-                f"domain B as of domain A, and found {found}: choose paired or unpaired images of that shape."
+                f"{name} needs as many images of domain B as of domain A in a batch, and found {len(a)} of A and "
+                f"{len(b)} of B: collate them in pairs, or leave out incomplete batches (drop_last=True)."
             )
+
+    def columns(self, batch: Any) -> Any:
+        """Return a batch as ``(a, b)``; of two loaders' batches, as many images as the smaller one has."""
+        taken = super().columns(batches.domains(batch))
+        if not _is_pair(taken) or len(taken[0]) == len(taken[1]) or not is_attached(self):
+            return taken
+        loaders = self.trainer.train_dataloader
+        several = self.trainer.training and isinstance(loaders, Mapping | list | tuple) and len(loaders) > 1
+        return map_tensors(lambda t: t[: min(map(len, taken[:2]))], taken) if several else taken
+
+    def oddities(self, batch: Any) -> Iterator[str]:
+        """Yield what is odd about the first batch: a range of either domain."""
+        for domain, images in zip("AB", batch, strict=False):
+            if isinstance(images, Tensor) and images.is_floating_point() and images.ndim == 4:
+                yield from batches.odd_range(images, self.kind, f"images of domain {domain}", type(self).__name__)
+
+
+def _is_pair(batch: Any) -> bool:
+    return isinstance(batch, tuple | list) and len(batch) > 1 and all(isinstance(part, Tensor) for part in batch[:2])
 
 
 def _multiples(multiple: int) -> str:

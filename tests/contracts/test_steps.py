@@ -1,6 +1,7 @@
 """What a step is: how it is counted, what its phases see, how it goes on from a checkpoint."""
 
 import cases
+import pytest
 import torch
 from cases import batches, build
 from training import EachBatch, FixedNoise, assert_equal_state, batches_of_steps, fit
@@ -86,4 +87,23 @@ def test_a_batch_in_parts_gives_the_updates_of_the_whole(name):
     assert all(tensor.isfinite().all() for tensor in parts.state_dict().values())
     if not cases.case(name).couples:
         # in float64, since Adam makes whole steps out of rounding where a gradient is 0
+        assert_equal_state(parts.state_dict(), whole.state_dict(), 1e-9)
+
+
+@pytest.mark.parametrize("last", [1, 3, 5])
+def test_a_last_batch_of_fewer_samples_than_parts_is_played_in_fewer(name, last):
+    """As a loader without drop_last gives it; one part of each sample of 3, and parts of 2, 2 and 1 of 5."""
+    count = batches_of_steps(build(name), 2)
+    data = [*batches(name, count - 1), tuple(part[:last] for part in batches(name, count)[-1])]
+
+    def trained(accumulate):
+        model = build(name, accumulate=accumulate)
+        with FixedNoise():
+            fit(model, data, max_steps=2, precision="64-true")
+        return model
+
+    parts, whole = trained(4), trained(1)
+    assert parts.images_seen == whole.images_seen == 6 * (count - 1) + last
+    assert all(tensor.isfinite().all() for tensor in parts.state_dict().values())
+    if not cases.case(name).couples:
         assert_equal_state(parts.state_dict(), whole.state_dict(), 1e-9)

@@ -90,6 +90,33 @@ def test_a_run_resumes_at_the_very_next_batch(kind, stop, tmp_path):
         assert all(map(torch.equal, batch, expected))
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("stop", [2, 4, 7])  # an epoch has 3 batches
+def test_a_run_on_a_few_batches_resumes_at_the_very_next_one(stop, workers, tmp_path):
+    few = {"overfit_batches": 3}
+    whole = fit(MadeUpVideo(batch_size=8), callbacks=Save(stop, tmp_path / "stopped.ckpt"), **few)
+    assert len(whole) == 16
+    assert all(map(torch.equal, whole[0], whole[3]))  # the same ones in every epoch
+    assert not torch.equal(whole[0][0], whole[1][0])
+    rest = fit(MadeUpVideo(batch_size=8, num_workers=workers), ckpt_path=tmp_path / "stopped.ckpt", **few)
+    assert len(rest) == 16 - stop
+    for batch, expected in zip(rest, whole[stop:], strict=True):
+        assert all(map(torch.equal, batch, expected))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_double_precision_is_not_rounded_on_the_way(kind):
+    data = kind(batch_size=8)
+    batches = fit(data, precision="64-true")
+    samples = data.splits[0].tensors[0]
+    written = samples.double() / 32768 if samples.dtype == torch.int16 else samples.double() / 127.5 - 1
+    received = torch.cat([batch[0] for batch in batches[:8]])
+    assert received.dtype == torch.float64
+    order = torch.cdist(received.flatten(1), written.flatten(1)).argmin(1)
+    assert torch.equal(received, written[order])
+    assert all(tensor.dtype == torch.int64 for batch in batches for tensor in batch[1:])
+
+
 def test_the_extremes_of_audio():
     samples = torch.tensor([[[-32768, 0, 16384, 32767]]], dtype=torch.int16)
     tokens = torch.tensor([[40000, 3, 0]])

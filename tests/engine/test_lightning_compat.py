@@ -179,3 +179,12 @@ def test_fused_optimizers_take_scaled_gradients():
     weight = torch.nn.Parameter(torch.ones(2))
     assert lightning_compat.takes_scaled_gradients(torch.optim.Adam([weight], fused=True))
     assert not lightning_compat.takes_scaled_gradients(torch.optim.Adam([weight]))
+
+
+def test_a_compiled_module_is_told_from_a_plain_one():
+    model = Plain()
+    assert not lightning_compat.was_compiled(model)
+    seen = []
+    model.setup = lambda stage: seen.append(lightning_compat.was_compiled(model))
+    trainer(fast_dev_run=True).fit(torch.compile(model, backend="eager"), data())
+    assert seen == [True]

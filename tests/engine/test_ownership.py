@@ -194,9 +194,7 @@ def test_what_nobody_owns_gets_no_gradient(fit, noise_batches):
 def test_frozen_players(fit, noise_batches):
     model = build(Game)
     model.discriminator.requires_grad_(False)
-    with pytest.raises(
-        GANError, match="The discriminator has no parameter to train: unfreeze some, or leave its phases"
-    ):
+    with pytest.raises(GANError, match="The discriminator has no parameter to train: unfreeze some, "):
         fit(model, noise_batches(1, (2,)), max_steps=1)
 
     class GeneratorAlone(Game):

@@ -283,7 +283,7 @@ def test_data_that_does_not_fit_is_refused_before_the_first_step(tmp_path):
     data = PairedImagesDataModule(str(tmp_path), image_size=16, target_channels=1, num_workers=0)
     with pytest.raises(GANError, match=r"target_shape=\(3, 16, 16\), but PairedImagesDataModule gives \(1, 16, 16\)"):
         fit(model, data, tmp_path, 1)
-    with pytest.raises(GANError, match=r"domain B as of domain A, and found \(1, 16, 16\)"):
+    with pytest.raises(GANError, match=r"target_shape=\(3, 16, 16\), but the batch holds samples of \(1, 16, 16\)"):
         fit(model, batches(4, 2, (3, 16, 16), (1, 16, 16)), tmp_path, 1, num_sanity_val_steps=0)
     with pytest.raises(GANError, match="found nothing"):
         fit(model, DataLoader(TensorDataset(torch.zeros(4, 3, 16, 16)), 2), tmp_path, 1)
