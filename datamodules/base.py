@@ -89,6 +89,11 @@ class GANDataModule(LightningDataModule, ABC):
         return 0
 
     @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes by label; empty where there are no labels, or their classes have no names."""
+        return ()
+
+    @property
     def spec(self) -> dict[str, Any]:
         """What the data know about themselves, before anything is loaded; models are built from it.
 
