@@ -174,7 +174,8 @@ class ImageFolderDataModule(FilesDataModule):
         for path, name in zip(self._place.names, names, strict=True):
             if "/" not in name:
                 raise DataError(
-                    f"{legible(path)} lies in no subfolder of {legible(self.folder)}: move it into a class or remove it."
+                    f"{legible(path)} lies in no subfolder of {legible(self.folder)}: move it into a class or "
+                    f"remove it."
                 )
             if name.split("/")[0] not in index:
                 raise DataError(

@@ -83,8 +83,9 @@ class PackedImages(BatchedDataset):
 def pack_images(files: ImageFiles, folder: str, num_workers: int) -> Pack:
     """Return the pack of the images, and write it to the folder first unless it is there.
 
-    Its name depends on the images' names, sizes in bytes and times of change (in an archive, checksums), and on their crop. It holds the pixels,
-    then one byte for each file, 1 if the file could be read. It gets its name when it is complete.
+    Its name depends on the images' names, sizes in bytes and times of change (of an archive's, checksums), and on their
+    crop. It holds the pixels, then one byte for each file, 1 if the file could be read. It gets its name when it is
+    complete.
 
     Args:
         files: The images, not mirrored and not cropped at random.

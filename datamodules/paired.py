@@ -86,9 +86,9 @@ class PairedImagesDataModule(TwoDomainDataModule):
     """Paired images, for Pix2Pix: two folders with equal names, or one folder of images side by side.
 
     Batches are ``(a, b)``. Subfolders ``train``, ``val`` (or ``valid``, ``validation``) and ``test``, in upper or lower
-    case, are the splits; without them, a share of the pairs is held out. Names are equal when they agree up to the suffix, subfolders included. As published
-    (arXiv:1611.07004), a training pair is resized to somewhat more than its size, cropped at random and mirrored at
-    random, both images alike; proportions are not kept.
+    case, are the splits; without them, a share of the pairs is held out. Names are equal when they agree up to the
+    suffix, subfolders included. As published (arXiv:1611.07004), a training pair is resized to somewhat more than its
+    size, cropped at random and mirrored at random, both images alike; proportions are not kept.
 
     Args:
         folder: The folder of domain A's images, or of images that hold A on the left and B on the right.

@@ -1,4 +1,4 @@
-"""Where images lie: a folder, or a zip file that is read without unpacking it; with labels where dataset.json has them."""
+"""Where images lie: a folder, or a zip file that is read without unpacking it."""
 
 from __future__ import annotations
 
@@ -113,8 +113,8 @@ class Place:
         strange = next((name for name, label in classes.items() if label is None), None)
         if strange is not None:
             raise DataError(
-                f"{legible(file)} labels {legible(strange)} by {labels[strange]!r}, which is no class index: number the "
-                f"classes from 0."
+                f"{legible(file)} labels {legible(strange)} by {labels[strange]!r}, which is no class index: number "
+                f"the classes from 0."
             )
         missing = next((name for name in self.names if name not in classes), None)
         if missing is not None:

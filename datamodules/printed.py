@@ -9,10 +9,10 @@ MOST = 5  # names in a sentence
 
 
 def first_names(names: Sequence[str]) -> str:
-    """Return the first names, joined by commas; bytes that are no UTF-8 and control characters are written out.
+    r"""Return the first names, joined by commas; bytes that are no UTF-8 and control characters are written out.
 
-    >>> first_names(["a.png", b"caf\\xe9.png".decode("utf-8", "surrogateescape")])
-    'a.png, caf\\\\xe9.png'
+    >>> first_names(["a.png", b"caf\xe9.png".decode("utf-8", "surrogateescape")])
+    'a.png, caf\\xe9.png'
     """
     return ", ".join(map(legible, names[:MOST])) + ", …" * (len(names) > MOST)
 

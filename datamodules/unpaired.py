@@ -183,7 +183,7 @@ class UnpairedImagesDataModule(TwoDomainDataModule):
 
 
 def _files(root: str, domain: str) -> dict[Split, list[str]]:
-    """Return the files of domain A or B by their split: those of the folders trainA, val_A, TestA, …"""
+    """Return the files of domain A or B by their split: those of trainA, val_A, TestA and so on."""
     files: dict[Split, list[str]] = {"train": [], "val": [], "test": []}
     for name in sorted(os.listdir(root)) if os.path.isdir(root) else []:
         folder = os.path.join(root, name)

@@ -32,9 +32,8 @@ def split_names(train, val, test, inside=False):
     def place(split, animal, i):
         return f"{animal}/{split}/{i}.png" if inside else f"{split}/{animal}/{i}.png"
 
-    return [
-        place(split, animal, i) for split in (train, val, test) if split for animal in ("cat", "dog") for i in "012"
-    ]
+    splits = [split for split in (train, val, test) if split]
+    return [place(split, animal, i) for split in splits for animal in ("cat", "dog") for i in "012"]
 
 
 @pytest.mark.parametrize("inside", [False, True])
@@ -213,9 +212,9 @@ def test_damaged_and_encrypted_archives_are_refused(tmp_path):
     whole = bytearray((tmp_path / "cut.zip").read_bytes())
     whole[35:60] = bytes(25)
     (tmp_path / "cut.zip").write_bytes(whole)
-    with pytest.raises(DataError, match=r"Cannot read|damaged"):
-        list(ImageFolderDataModule(str(tmp_path / "cut.zip"), val_fraction=0.5, **FLAT).train_dataloader())
-        list(ImageFolderDataModule(str(tmp_path / "cut.zip"), val_fraction=0.5, **FLAT).val_dataloader())
+    data = ImageFolderDataModule(str(tmp_path / "cut.zip"), val_fraction=0.5, **FLAT)
+    with pytest.raises(DataError, match=r"Cannot read .*a\.png"):
+        list(data.splits[0]) + list(data.splits[1])
 
 
 def test_images_of_an_archive_are_read_as_files_are(tmp_path):

@@ -105,8 +105,7 @@ def test_a_skipped_file_may_have_any_name(tmp_path, monkeypatch, encoding, name)
         file.write(b"no picture")
     data = ImageFolderDataModule(str(tmp_path), image_size=8, batch_size=2, num_workers=0, skip_unreadable=True)
     with pytest.warns(UserWarning, match="The next image replaces it"):
-        for loader in (data.train_dataloader(), data.val_dataloader()):
-            list(loader)
+        list(data.train_dataloader()) + list(data.val_dataloader())
     terminal = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
     monkeypatch.setattr(sys, "stdout", terminal)
     data.teardown("fit")
