@@ -51,6 +51,8 @@ class BatchedDataset(Dataset[Batch], ABC):
 
     def __getitem__(self, index: int) -> Batch:
         """Return one sample and, where there is one, its label."""
+        if index >= len(self):
+            raise IndexError(f"There is no sample {index} among {len(self)}.")  # which ends a loop over the set
         return tuple(tensor[0] for tensor in self.__getitems__([index]))
 
 
