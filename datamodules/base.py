@@ -135,12 +135,22 @@ class GANDataModule(LightningDataModule, ABC):
             return
         processes = self.trainer.world_size if self.trainer else 1
         share = size // processes
-        if share < self.batch_size:
-            among = f" for each of {processes} processes" if processes > 1 else ""
+        if share >= self.batch_size:
+            return
+        name, among = type(self).__name__, f" for each of {processes} processes" if processes > 1 else ""
+        if not size:
+            held_out = len(self.splits[1])
             raise DataError(
-                f"{type(self).__name__} has {share} training samples{among}, fewer than batch_size={self.batch_size}: "
-                "lower batch_size or bring more data."
+                f"{name} has no training sample: all that there is, {held_out}, is held out to validate; bring more data."
             )
+        if not share:
+            raise DataError(
+                f"{name} has {size} training samples for {processes} processes: use fewer, or bring more data."
+            )
+        raise DataError(
+            f"{name} has {share} training sample{'s' * (share > 1)}{among}, fewer than batch_size={self.batch_size}: lower batch_size to "
+            f"{share} or bring more data."
+        )
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return the shuffled loader of full batches, since BatchNorm and penalties need them full."""
