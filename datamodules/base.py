@@ -141,15 +141,16 @@ class GANDataModule(LightningDataModule, ABC):
         if not size:
             held_out = len(self.splits[1])
             raise DataError(
-                f"{name} has no training sample: all that there is, {held_out}, is held out to validate; bring more data."
+                f"{name} has no training sample: all that there is, {held_out}, is held out to validate; bring more "
+                f"data."
             )
         if not share:
             raise DataError(
                 f"{name} has {size} training samples for {processes} processes: use fewer, or bring more data."
             )
         raise DataError(
-            f"{name} has {share} training sample{'s' * (share > 1)}{among}, fewer than batch_size={self.batch_size}: lower batch_size to "
-            f"{share} or bring more data."
+            f"{name} has {share} training sample{'s' * (share > 1)}{among}, fewer than batch_size={self.batch_size}: "
+            f"lower batch_size to {share} or bring more data."
         )
 
     def train_dataloader(self) -> DataLoader[Batch]:
