@@ -51,6 +51,8 @@ class BatchedDataset(Dataset[Batch], ABC):
 
     def __getitem__(self, index: int) -> Batch:
         """Return one sample and, where there is one, its label."""
+        if index >= len(self):
+            raise IndexError(f"There is no sample {index} among {len(self)}.")  # which ends a loop over the set
         return tuple(tensor[0] for tensor in self.__getitems__([index]))
 
 
@@ -87,6 +89,11 @@ class GANDataModule(LightningDataModule, ABC):
     def num_classes(self) -> int:
         """Number of classes of the labels, 0 where there are no labels; known before the data are loaded."""
         return 0
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes by label; empty where there are no labels, or their classes have no names."""
+        return ()
 
     @property
     def spec(self) -> dict[str, Any]:
@@ -128,12 +135,23 @@ class GANDataModule(LightningDataModule, ABC):
             return
         processes = self.trainer.world_size if self.trainer else 1
         share = size // processes
-        if share < self.batch_size:
-            among = f" for each of {processes} processes" if processes > 1 else ""
+        if share >= self.batch_size:
+            return
+        name, among = type(self).__name__, f" for each of {processes} processes" if processes > 1 else ""
+        if not size:
+            held_out = len(self.splits[1])
             raise DataError(
-                f"{type(self).__name__} has {share} training samples{among}, fewer than batch_size={self.batch_size}: "
-                "lower batch_size or bring more data."
+                f"{name} has no training sample: all that there is, {held_out}, is held out to validate; bring more "
+                f"data."
             )
+        if not share:
+            raise DataError(
+                f"{name} has {size} training samples for {processes} processes: use fewer, or bring more data."
+            )
+        raise DataError(
+            f"{name} has {share} training sample{'s' * (share > 1)}{among}, fewer than batch_size={self.batch_size}: "
+            f"lower batch_size to {share} or bring more data."
+        )
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return the shuffled loader of full batches, since BatchNorm and penalties need them full."""

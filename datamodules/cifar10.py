@@ -12,4 +12,9 @@ class CIFAR10DataModule(TorchvisionDataModule):
     Arguments and errors: see ``TorchvisionDataModule``.
     """
 
-    published = TorchvisionSet(CIFAR10, "cifar-10-batches-py (the unpacked cifar-10-python.tar.gz)", channels=3)
+    published = TorchvisionSet(
+        CIFAR10,
+        "cifar-10-batches-py (the unpacked cifar-10-python.tar.gz)",
+        channels=3,
+        classes=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+    )

@@ -13,5 +13,8 @@ class FashionMNISTDataModule(TorchvisionDataModule):
     """
 
     published = TorchvisionSet(
-        FashionMNIST, "FashionMNIST/raw/{train,t10k}-{images-idx3,labels-idx1}-ubyte", channels=1
+        FashionMNIST,
+        "FashionMNIST/raw/{train,t10k}-{images-idx3,labels-idx1}-ubyte",
+        channels=1,
+        classes=tuple(FashionMNIST.classes),
     )

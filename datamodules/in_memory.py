@@ -35,10 +35,11 @@ class InMemory(BatchedDataset):
 def split_indices(size: int, val_fraction: float, generator: Generator) -> tuple[Tensor, Tensor]:
     """Return disjoint training and validation indices, drawn from the generator.
 
-    The validation set holds ``val_fraction`` of the samples, to the nearest, and at least one.
+    The validation set holds ``val_fraction`` of the samples, to the nearest, but at least one, and not all where there
+    are several.
     """
     order = torch.randperm(size, generator=generator)
-    val_size = max(1, round(size * val_fraction))
+    val_size = max(1, min(round(size * val_fraction), size - 1))
     return order[val_size:], order[:val_size]
 
 

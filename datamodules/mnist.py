@@ -12,4 +12,6 @@ class MNISTDataModule(TorchvisionDataModule):
     Arguments and errors: see ``TorchvisionDataModule``.
     """
 
-    published = TorchvisionSet(MNIST, "MNIST/raw/{train,t10k}-{images-idx3,labels-idx1}-ubyte", channels=1)
+    published = TorchvisionSet(
+        MNIST, "MNIST/raw/{train,t10k}-{images-idx3,labels-idx1}-ubyte", channels=1, classes=tuple("0123456789")
+    )

@@ -83,8 +83,9 @@ class PackedImages(BatchedDataset):
 def pack_images(files: ImageFiles, folder: str, num_workers: int) -> Pack:
     """Return the pack of the images, and write it to the folder first unless it is there.
 
-    Its name depends on the images' names, sizes in bytes and times of change, and on their crop. It holds the pixels,
-    then one byte for each file, 1 if the file could be read. It gets its name when it is complete.
+    Its name depends on the images' names, sizes in bytes and times of change (of an archive's, checksums), and on their
+    crop. It holds the pixels, then one byte for each file, 1 if the file could be read. It gets its name when it is
+    complete.
 
     Args:
         files: The images, not mirrored and not cropped at random.
@@ -106,9 +107,15 @@ def pack_images(files: ImageFiles, folder: str, num_workers: int) -> Pack:
 
 
 def _key(files: ImageFiles) -> str:
-    found = [(path, stat.st_size, stat.st_mtime_ns) for path in files.paths for stat in [os.stat(path)]]
+    stamp = files.archive.stamp if files.archive else _stamp
+    found = [(path, *stamp(path)) for path in files.paths]
     whole = json.dumps([FORMAT, found, files.size, files.channels, files.crop, files.reader.enabled])
     return hashlib.sha256(whole.encode()).hexdigest()[:16]
+
+
+def _stamp(path: str) -> tuple[int, int]:
+    stat = os.stat(path)
+    return stat.st_size, stat.st_mtime_ns
 
 
 def _write(files: ImageFiles, path: str, num_workers: int) -> None:

@@ -13,11 +13,10 @@ from PIL import Image
 from .base import Batch, BatchedDataset, DataError, require
 from .image_files import SUFFIXES, list_images, pixels, read_image
 from .in_memory import split_indices
+from .layout import Split, find_splits
 from .published_datasets import PAIRED_SETS
 from .two_domains import Jitter, Size, TwoDomainDataModule, as_shape, resolve_load_size
 from .unreadable import SkipUnreadable
-
-OFFICIAL = ("train", "val", "test")  # subfolders of a set that comes with a split
 
 
 class PairedImages(BatchedDataset):
@@ -86,10 +85,10 @@ class PairedImages(BatchedDataset):
 class PairedImagesDataModule(TwoDomainDataModule):
     """Paired images, for Pix2Pix: two folders with equal names, or one folder of images side by side.
 
-    Batches are ``(a, b)``. Subfolders ``train``, ``val`` and ``test`` are taken as the split; without them, a share of
-    the pairs is held out. Names are equal when they agree up to the suffix, subfolders included. As published
-    (arXiv:1611.07004), a training pair is resized to somewhat more than its size, cropped at random and mirrored at
-    random, both images alike; proportions are not kept.
+    Batches are ``(a, b)``. Subfolders ``train``, ``val`` (or ``valid``, ``validation``) and ``test``, in upper or lower
+    case, are the splits; without them, a share of the pairs is held out. Names are equal when they agree up to the
+    suffix, subfolders included. As published (arXiv:1611.07004), a training pair is resized to somewhat more than its
+    size, cropped at random and mirrored at random, both images alike; proportions are not kept.
 
     Args:
         folder: The folder of domain A's images, or of images that hold A on the left and B on the right.
@@ -161,11 +160,14 @@ class PairedImagesDataModule(TwoDomainDataModule):
     def load(self) -> tuple[PairedImages, PairedImages, PairedImages]:
         """List the pairs; where there is no split, hold some out at random as validation and test set."""
         pairs = self._pairs()
-        parts = {part: [name for name in pairs if name.split("/")[0] == part] for part in OFFICIAL}
-        if parts["train"] and (parts["val"] or parts["test"]):
-            train, val, test = parts["train"], parts["val"] or parts["test"], parts["test"] or parts["val"]
+        names = list(pairs)
+        splits, _ = find_splits(self.root, names)
+        if any(splits):
+            of: dict[Split | None, list[str]] = {"train": [], "val": [], "test": []}
+            for name, split in zip(names, splits, strict=True):
+                of[split].append(name)
+            train, val, test = of["train"], of["val"] or of["test"], of["test"] or of["val"]
         else:
-            names = parts["train"] or list(pairs)
             rows, held_out = split_indices(len(names), self.val_fraction, torch.Generator().manual_seed(self.seed))
             train, val = ([names[row] for row in part.tolist()] for part in (rows, held_out))
             test = val

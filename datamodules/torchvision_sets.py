@@ -19,11 +19,13 @@ class TorchvisionSet(NamedTuple):
         reader: torchvision's class.
         files: Its files below ``root``, for messages.
         channels: Channels of its images.
+        classes: Names of its classes by label.
     """
 
     reader: type[Any]
     files: str
     channels: int
+    classes: tuple[str, ...]
 
 
 class TorchvisionDataModule(ImageDataModule):
@@ -70,6 +72,11 @@ class TorchvisionDataModule(ImageDataModule):
     def num_classes(self) -> int:
         """Ten classes."""
         return 10
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the ten classes."""
+        return self.published.classes
 
     def prepare_data(self) -> None:
         """Download missing files, in one process."""

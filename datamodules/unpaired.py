@@ -11,6 +11,7 @@ from torch import Tensor
 from .base import Batch, BatchedDataset, require
 from .image_files import SUFFIXES, list_images, pixels, read_image
 from .in_memory import split_indices
+from .layout import Split, split_named
 from .published_datasets import UNPAIRED_SETS
 from .two_domains import Jitter, Size, TwoDomainDataModule, as_shape, resolve_load_size
 from .unreadable import SkipUnreadable
@@ -74,12 +75,12 @@ class UnpairedImages(BatchedDataset):
 
 
 class UnpairedImagesDataModule(TwoDomainDataModule):
-    """Images of two domains, for CycleGAN: the folders ``trainA``, ``trainB`` and maybe ``testA``, ``testB``.
+    """Images of two domains, for CycleGAN: folders ``trainA``, ``trainB`` and maybe ``valA``, ``testA`` and so on.
 
     Batches are ``(a, b)``, paired at random in every epoch, which is as long as the larger domain. As published
     (arXiv:1703.10593), a training image is resized to somewhat more than its size, cropped at random and mirrored at
-    random; proportions are not kept. ``testA`` and ``testB`` are the validation and test set; without them, a share of
-    each domain is held out.
+    random; proportions are not kept. Without ``valA`` and ``valB``, ``testA`` and ``testB`` validate too, and the other
+    way round; without any of them, a share of each domain is held out. Names may be in upper or lower case.
 
     Args:
         folder: The folder that holds these.
@@ -95,7 +96,7 @@ class UnpairedImagesDataModule(TwoDomainDataModule):
         horizontal_flip: Whether to mirror every second training image, at random.
         skip_unreadable: Whether to replace an image that cannot be read by the next one, with a warning and a count at
             the end, instead of stopping.
-        val_fraction: Share of each domain held out where there is no ``testA`` and ``testB``.
+        val_fraction: Share of each domain held out where there is nothing to validate or test on.
         batch_size: Images of each domain in a batch, in each process.
         num_workers: Processes that load data besides the main one.
         seed: Seed of the split and of the order of the training data.
@@ -162,23 +163,31 @@ class UnpairedImagesDataModule(TwoDomainDataModule):
             channels = (shapes[0][0], shapes[1][0])
             return UnpairedImages(paths, channels, (first, second), training, self.skip_unreadable)
 
-        val = subset(1, training=False)
-        return subset(0, training=True), val, val
+        return subset(0, training=True), subset(1, training=False), subset(2, training=False)
 
-    def _split(self, domain: str) -> tuple[list[str], list[str]]:
-        """Return the training and validation files of domain A or B."""
-        train, test = (_files(os.path.join(self.root, part + domain)) for part in ("train", "test"))
+    def _split(self, domain: str) -> tuple[list[str], list[str], list[str]]:
+        """Return the training, validation and test files of domain A or B."""
+        files = _files(self.root, domain)
+        train, val, test = files["train"], files["val"] or files["test"], files["test"] or files["val"]
         folder = os.path.join(self.root, f"train{domain}")
         require(bool(train), f"{folder} holds no image: put domain {domain}'s there ({' '.join(SUFFIXES)}).")
-        if test:
-            return train, test
+        if val:
+            return train, val, test
         rows, held_out = split_indices(len(train), self.val_fraction, torch.Generator().manual_seed(self.seed))
         require(
             len(rows) > 0,
             f"{folder} has too few images to hold some out: bring more, lower val_fraction or add test{domain}.",
         )
-        return [train[row] for row in rows.tolist()], [train[row] for row in held_out.tolist()]
+        val = [train[row] for row in held_out.tolist()]
+        return [train[row] for row in rows.tolist()], val, val
 
 
-def _files(folder: str) -> list[str]:
-    return [os.path.join(folder, name) for name in list_images(folder)]
+def _files(root: str, domain: str) -> dict[Split, list[str]]:
+    """Return the files of domain A or B by their split: those of trainA, val_A, TestA and so on."""
+    files: dict[Split, list[str]] = {"train": [], "val": [], "test": []}
+    for name in sorted(os.listdir(root)) if os.path.isdir(root) else []:
+        folder = os.path.join(root, name)
+        split = split_named(name[:-1].rstrip("_-"))
+        if split is not None and name[-1:].upper() == domain and os.path.isdir(folder):
+            files[split] += [os.path.join(folder, image) for image in list_images(folder)]
+    return files

@@ -10,6 +10,7 @@ from typing import TypeVar
 import torch
 
 from .base import DataError, ImageDataModule
+from .printed import first_names, say
 
 T = TypeVar("T")
 
@@ -65,4 +66,4 @@ class FilesDataModule(ImageDataModule, ABC):
     def teardown(self, stage: str) -> None:
         """Print the number of images that were skipped."""
         if skipped := self.skipped:
-            print(f"Skipped {len(skipped)} unreadable images: {', '.join(skipped[:5])}{', …' * (len(skipped) > 5)}")
+            say(f"Skipped {len(skipped)} unreadable images: {first_names(skipped)}")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import gan_modules
 from gan_modules.commands import COMMANDS, TRAINING, nearest
+from gan_modules.neighbours import hidden_data
 
 HELP = """\
 usage: gan-modules COMMAND [arguments]
@@ -45,6 +46,9 @@ def main() -> None:
     elif command == "--version":
         print(f"gan-modules {gan_modules.__version__}")
     elif command in TRAINING | COMMANDS:
+        if (hidden := hidden_data()) is not None:
+            sys.stderr.write(f"error: {hidden}\n")
+            sys.exit(2)
         from gan_modules.commands.running import run
 
         run(command, words)

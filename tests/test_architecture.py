@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[1]
 # each part of the package may import those before it, and none after it
 LAYERS = [
     "errors",
+    "neighbours",
     "functional",
     "networks",
     "techniques",

@@ -12,6 +12,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import nn
 
+from gan_modules.callbacks.counting import too_few_reals
 from gan_modules.callbacks.sampling import columns, is_first_loader
 from gan_modules.errors import GANError
 from gan_modules.families.capabilities import Samples, require
@@ -54,7 +55,7 @@ class Scores(Callback):
 
     Raises:
         GANError: If the arguments do not fit; before training, if the weights are missing or damaged, or the feature
-            network does not take the model's samples; at validation, if there are fewer than two reals.
+            network does not take the model's samples, or there are fewer than two reals to validate on.
     """
 
     def __init__(
@@ -137,6 +138,8 @@ class Scores(Callback):
         if not sum(trainer.num_val_batches):
             names = ", ".join(self._evaluator.names)
             rank_zero_warn(f"{names} is computed at validation, and this fit has none: give it validation data.")
+        elif self._evaluator.needs_reals and too_few_reals(trainer, lambda batch: [len(columns(pl_module, batch)[0])]):
+            raise GANError(f"{self._name} needs at least two real samples to validate on: hold out more.")
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Free the device's memory."""

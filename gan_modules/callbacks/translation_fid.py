@@ -10,6 +10,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import nn
 
+from gan_modules.callbacks.counting import too_few_reals
 from gan_modules.callbacks.sampling import is_first_loader
 from gan_modules.callbacks.scores import append_records, run_info
 from gan_modules.callbacks.translating import ends, pair
@@ -19,6 +20,8 @@ from gan_modules.families.translation import Direction
 from gan_modules.metrics.distances import FrechetDistance, KernelDistance
 from gan_modules.metrics.networks import feature_network
 from gan_modules.scoring.evaluate import Evaluator
+
+TOO_FEW = "TranslationFID needs at least two validation images of each domain: hold out more."
 
 
 class TranslationFID(Callback):
@@ -38,8 +41,8 @@ class TranslationFID(Callback):
         kid_subset_size: Images in a subset; at most all of them.
 
     Raises:
-        GANError: If the arguments do not fit; before training, if the weights are missing or damaged, or the model does
-            not translate; at validation, if a domain has fewer than two images.
+        GANError: If the arguments do not fit; before training, if the weights are missing or damaged, the model does
+            not translate, or a domain has fewer than two validation images.
     """
 
     def __init__(
@@ -86,6 +89,11 @@ class TranslationFID(Callback):
         }
         self._reals_known = False
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Refuse domains that no validation could score."""
+        if too_few_reals(trainer, lambda batch: [len(images) for images in batch[:2]]):
+            raise GANError(TOO_FEW)
+
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Free the device's memory."""
         for evaluator in self._evaluators.values():
@@ -121,7 +129,7 @@ class TranslationFID(Callback):
             if not self._reals_known:
                 evaluator.end_reals()
             if evaluator.n_real < 2:
-                raise GANError("TranslationFID needs at least two images of each domain: hold out more.")
+                raise GANError(TOO_FEW)
             for score in evaluator.scores(**run_info(trainer, pl_module)):
                 if score.metric in self.scores:
                     records.append(replace(score, metric=f"{score.metric}_{direction}"))

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import copy
-import os
-import zipfile
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
-from typing import IO, Any, Protocol
+from functools import cached_property
+from typing import Any, Protocol
 
 import torch
-from PIL import Image
+from PIL import Image, ImageChops
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from datamodules import DataError, GANDataModule
-from datamodules.image_files import FORMATS, SUFFIXES, ImageFiles, list_images, pixels, read_image
+from datamodules import GANDataModule
+from datamodules.image_files import ImageFiles, pixels, read_image
 from datamodules.packed import PackedImages
+from datamodules.places import Place
 from gan_modules.families.data_spec import Kind, data_spec, sample_kind
 
 SPLITS = ("train", "val", "test")
@@ -46,12 +45,14 @@ class SampleSet(Protocol):
 class ImagePlace:
     """The images of a folder or a zip file: none is resized, and nothing is unpacked to the disk.
 
+    They have labels where the place has a ``dataset.json`` with some, as NVIDIA's dataset_tool writes it.
+
     Args:
         place: The folder or zip file.
-        channels: 1 (grey), 3 (RGB) or 4 (RGBA); by default grey where the first image is, else RGB.
+        channels: 1 (grey), 3 (RGB) or 4 (RGBA); by default RGB where any image has colour, else grey.
 
     Raises:
-        DataError: If there is no such place, or no image in it; from `batches`, if one cannot be read.
+        DataError: If there is no such place, or no image in it; from `channels` and `batches`, if one cannot be read.
     """
 
     kind: Kind = "image"
@@ -59,62 +60,50 @@ class ImagePlace:
     def __init__(self, place: str, channels: int | None = None) -> None:
         self.name = place
         self.split: str | None = None
-        self.num_classes = 0
-        self._place = os.path.expanduser(place)
-        if os.path.isdir(self._place):
-            self._names = list_images(self._place)
-        elif zipfile.is_zipfile(self._place):
-            try:
-                with zipfile.ZipFile(self._place) as archive:
-                    self._names = sorted(filter(_is_image, archive.namelist()))
-            except zipfile.BadZipFile as error:
-                raise DataError(f"'{place}' is a damaged zip file ({error}): pack it again.") from error
-        else:
-            raise DataError(f"'{place}' is neither a folder nor a zip file: pass one with images.")
-        if not self._names:
-            raise DataError(f"'{place}' holds no image: put some there ({' '.join(SUFFIXES)}).")
-        self.channels = channels or self._channels()
+        self._place = Place(place)
+        self._labels = self._place.labels()
+        self.num_classes = 1 + max(self._labels.values(), default=-1) if self._labels else 0
+        if channels is not None:
+            self.channels = channels
 
     def __len__(self) -> int:
-        return len(self._names)
+        return len(self._place.names)
+
+    @cached_property
+    def channels(self) -> int:
+        """Channels of the images."""
+        return 1 if self.coloured is None else 3
+
+    @cached_property
+    def coloured(self) -> str | None:
+        """The first image that has colour, whatever its file could hold; `None` where all are grey."""
+        return next(filter(self._has_colour, self._place.names), None)
 
     def batches(self, size: int, rows: Sequence[int] | None = None) -> Iterator[Sequence[Tensor]]:
         """See `SampleSet`; a batch ends early where the next image is of another height or width."""
         waiting: list[Tensor] = []
-        with ExitStack() as stack:
-            archive = None if os.path.isdir(self._place) else stack.enter_context(zipfile.ZipFile(self._place))
-            for row in range(len(self)) if rows is None else rows:
-                with _opened(self._place, self._names[row], archive) as file:
-                    image = pixels(read_image(file, self.channels), self.channels)
-                if waiting and (len(waiting) == size or waiting[0].shape != image.shape):
-                    yield (torch.stack(waiting),)
-                    waiting = []
-                waiting.append(image)
-        yield (torch.stack(waiting),)
+        names: list[str] = []
+        for row in range(len(self)) if rows is None else rows:
+            name = self._place.names[row]
+            image = pixels(self._read(name, self.channels), self.channels)
+            if waiting and (len(waiting) == size or waiting[0].shape != image.shape):
+                yield self._batch(waiting, names)
+                waiting, names = [], []
+            waiting.append(image)
+            names.append(name)
+        yield self._batch(waiting, names)
 
-    def _channels(self) -> int:
-        with ExitStack() as stack:
-            archive = None if os.path.isdir(self._place) else stack.enter_context(zipfile.ZipFile(self._place))
-            file = stack.enter_context(_opened(self._place, self._names[0], archive))
-            try:
-                mode = Image.open(file, formats=FORMATS).mode
-            except Exception as error:  # an archive's own errors, too
-                raise DataError(f"Cannot read the image {self._names[0]} ({error}): repair or remove it.") from error
-        return 1 if mode in ("1", "L", "F") or mode.startswith("I") else 3
+    def _batch(self, images: list[Tensor], names: list[str]) -> Sequence[Tensor]:
+        batch = torch.stack(images)
+        return (batch, torch.tensor([self._labels[name] for name in names])) if self._labels else (batch,)
 
+    def _read(self, name: str, channels: int) -> Image.Image:
+        with self._place.open(name) as file:
+            return read_image(file, channels)
 
-def _is_image(name: str) -> bool:
-    hidden = any(part.startswith((".", "__MACOSX")) for part in name.split("/"))
-    return name.lower().endswith(SUFFIXES) and not hidden
-
-
-def _opened(folder: str, name: str, archive: zipfile.ZipFile | None) -> IO[bytes]:
-    if archive is None:
-        return open(os.path.join(folder, name), "rb")
-    try:
-        return archive.open(name)
-    except (RuntimeError, NotImplementedError, zipfile.BadZipFile) as error:  # encrypted, of an unknown kind, damaged
-        raise DataError(f"Cannot read {name} in {folder} ({error}): pack it again.") from error
+    def _has_colour(self, name: str) -> bool:
+        red, green, blue = self._read(name, 3).split()
+        return any(ImageChops.difference(red, other).getbbox() is not None for other in (green, blue))
 
 
 class DataPart:

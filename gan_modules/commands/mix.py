@@ -20,7 +20,7 @@ def mix(
     columns: Numbers = "4-8",
     styles: list[str | int] | str = "0-3",
     out: Path = Path("mix.png"),
-    labels: int | None = None,
+    labels: int | str | None = None,
     truncation: float = 1.0,
     ema: bool = True,
     device: str = "cpu",
@@ -34,7 +34,7 @@ def mix(
         styles: Which layers of w they give, as 0-3; coarse ones come first. A list makes a sheet of each, one below
             the other: '[0-3, 4-7]'.
         out: The PNG file.
-        labels: Class of all images; by default seed modulo classes. --class_idx is the same.
+        labels: Class of all images, by number or name; by default seed modulo classes. --class_idx is the same.
         truncation: Towards the mean w; below 1 for less variety.
         ema: Whether to use the averaged generator, where there is one.
         device: Where to compute: cpu, cuda, mps.

@@ -23,7 +23,7 @@ def project(
     out: Path = Path("projection"),
     steps: int = 1000,
     w_plus: bool = False,
-    labels: int | None = None,
+    labels: int | str | None = None,
     lpips: bool | None = None,
     seed: int = 0,
     ema: bool = True,
@@ -37,7 +37,7 @@ def project(
         out: The folder to write to.
         steps: Steps of the search.
         w_plus: Whether each layer may have styles of its own: nearer to the image, further from the model's own.
-        labels: The image's class, where the model is conditional. --class_idx is the same.
+        labels: The image's class, by number or name, where the model is conditional. --class_idx is the same.
         lpips: Whether to compare by LPIPS, whose VGG16 is downloaded once (528 MB), rather than by pixels and the
             discriminator's features; by default where its weights can be had.
         seed: Makes the search repeatable.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import io
 import json
 import os
 import re
@@ -33,6 +34,8 @@ from gan_modules.errors import GANError
 def run(command: str, words: Sequence[str]) -> None:
     """Run a command with its words; a mistake of the user's ends in one sentence and status 2."""
     keep_freed_memory()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names on the disk need not be text
     if os.getcwd() not in sys.path:  # the user's own classes; last, so that they hide no installed package
         sys.path.append(os.getcwd())
     try:

@@ -29,7 +29,7 @@ def sample(
     ckpt_path: Path,
     n: int = 64,
     out: Path = Path("samples.png"),
-    labels: int | list[int] | None = None,
+    labels: int | str | list[int | str] | None = None,
     seed: int | None = 0,
     seeds: Numbers | None = None,
     truncation: float = 1.0,
@@ -46,8 +46,8 @@ def sample(
         ckpt_path: The checkpoint; it names its own class.
         n: How many samples, drawn together from one seed.
         out: A .png file for one picture of all, a .npy file for their numbers, or a folder for a file each.
-        labels: Class of all samples, or a list with one for each; by default all classes in turn, or seed modulo
-            classes with --seeds. --class_idx is the same.
+        labels: Class of all samples, by number or name, or a list with one for each; by default all classes in turn, or
+            seed modulo classes with --seeds. --class_idx is the same.
         seed: Makes the n samples repeatable.
         seeds: In place of n and seed: one sample for each, as 0-35 or 1,5,8-11, whatever the others.
         truncation: Below 1 for less variety: factor on the latents; towards the mean w in the style line.

@@ -243,6 +243,12 @@ def _find_subjects(
         sets += [] if others is None else [(others, n or len(reals))]
     if fake is not None:
         images = ImagePlace(fake, channels)
+        if channels == 1 and images.coloured is not None:
+            if not isinstance(reals, ImagePlace) or models:
+                against = f"those of {reals.name}" if reals else "the checkpoint's"
+                raise GANError(f"{images.coloured} in '{fake}' has colour, and {against} are grey: convert it to grey.")
+            reals.channels = images.channels = 3  # grey reals, and fakes that are not
+            shapes = {_shape(reals)}
         sets.insert(0, (images, n))
         shapes = shapes or {_shape(images)}
     for one, wanted in [*([] if reals is None else [(reals, None)]), *sets]:

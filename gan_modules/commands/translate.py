@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from datamodules.image_files import SUFFIXES, list_images, pixels, read_image
+from datamodules.image_files import SUFFIXES, list_images, pixels, read_image, saved_name
 from gan_modules.commands.checkpoint import load_model
 from gan_modules.commands.outputs import check_folder
 from gan_modules.engine.seeds import check_seed
@@ -77,7 +77,7 @@ def translate(
             outputs = to_uint8(model.translate(inputs, direction, stochastic=stochastic, ema=ema)).cpu()
             taller, wider = outputs.shape[2] / height, outputs.shape[3] / width
             for name, image, translation in zip(batch, images, outputs, strict=True):
-                path = target / name
+                path = target / saved_name(name)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 own = max(1, round(image.width * wider)), max(1, round(image.height * taller))
                 as_image(translation).resize(own, Image.Resampling.BICUBIC).save(path, quality=95)

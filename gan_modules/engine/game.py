@@ -20,6 +20,7 @@ from torch.optim import Optimizer
 
 from gan_modules.engine.checkpoint import KEY, CheckpointFiles, check_weights, class_path, hyper_parameters
 from gan_modules.engine.checks import check_trainer, slow_formats
+from gan_modules.engine.class_names import agreed_names, class_names
 from gan_modules.engine.compile import compile_networks
 from gan_modules.engine.distributed import destroy_group_at_exit, explain_every_message, shard
 from gan_modules.engine.ema import MovingAverages
@@ -360,6 +361,7 @@ class GAN(CheckpointMixin, ABC):
         check_weights(checkpoint["state_dict"])
         checkpoint[KEY] = {
             "class": class_path(type(self)),
+            "classes": list(self.classes),
             "images_averaged": self._averages.images_averaged,
         } | state
 
@@ -376,6 +378,7 @@ class GAN(CheckpointMixin, ABC):
                 f"another checkpoint."
             )
         self.check_networks(checkpoint["state_dict"], hyper_parameters(checkpoint))
+        self.classes = agreed_names(self.classes, class_names(state.get("classes")), "the checkpoint")
         self._averages.images_averaged = state["images_averaged"]
         self.loop.load_state_dict(state, checkpoint)
 

@@ -33,6 +33,7 @@ class CheckpointMixin(LightningModule):
     """A model that is found again in files of either kind, whatever its class, without executing what they hold."""
 
     images_seen: int
+    classes: tuple[str, ...] = ()  # names of the classes by label
 
     def check_networks(self, theirs: Mapping[str, Tensor], saved: Mapping[str, Any]) -> None:
         """Compare the networks' tensors with a file's, by name and shape.
@@ -108,6 +109,7 @@ class CheckpointMixin(LightningModule):
         config = {name: value for name, value in self.hparams.items() if not name.startswith("_")}
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
         metadata = {"format": "pt", "class": class_path(type(self)), "images_seen": str(self.images_seen)}
+        metadata["classes"] = json.dumps(list(self.classes))
         weights = save(tensors, metadata)
         write_atomically(folder / WEIGHTS, lambda file: file.write(weights))
         write_atomically(folder / CONFIG, lambda file: file.write(json.dumps(config, indent=2).encode()))
@@ -139,6 +141,7 @@ class CheckpointMixin(LightningModule):
             with safe_open(folder / WEIGHTS, "pt") as file:
                 metadata = file.metadata() or {}
             weights = load_file(folder / WEIGHTS)
+            classes = tuple(map(str, json.loads(metadata.get("classes", "[]"))))
         except (OSError, ValueError, TypeError, SafetensorError) as error:
             raise GANError(
                 f"'{folder}' holds no whole {CONFIG} and {WEIGHTS} ({error}): pass a folder that save_pretrained wrote."
@@ -148,6 +151,7 @@ class CheckpointMixin(LightningModule):
             raise GANError(f"'{folder}' holds a {found.__name__}: load it as {found.__name__}, not {cls.__name__}.")
         model = _build(found, config, overrides, weights, True, folder / CONFIG)
         model.load_state_dict(weights)
+        model.classes = classes
         model.images_seen = int(metadata.get("images_seen", 0))
         return model.to(map_location)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from torch import Tensor
 
+from gan_modules.engine.class_names import Labels
 from gan_modules.errors import GANError
 from gan_modules.families.data_spec import Kind
 
@@ -25,7 +25,7 @@ class Samples(Protocol):
         self,
         n: int,
         *,
-        labels: Tensor | Sequence[int] | int | None = None,
+        labels: Labels | None = None,
         captions: Tensor | None = None,
         z: Tensor | None = None,
         seed: int | None = None,
@@ -40,9 +40,7 @@ class Samples(Protocol):
     def draw_latents(self, n: int, seed: int | None = None) -> Tensor:
         """Return latents ``(n, …)``: the same seed gives the same ones on every device."""
 
-    def sample_condition(
-        self, n: int, labels: Tensor | Sequence[int] | int | None = None, captions: Tensor | None = None
-    ) -> tuple[Any, ...]:
+    def sample_condition(self, n: int, labels: Labels | None = None, captions: Tensor | None = None) -> tuple[Any, ...]:
         """Return the conditions of `n` samples, as `sample_from` takes them."""
 
     def sample_from(

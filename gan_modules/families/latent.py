@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Unpack, cast
 import torch
 from torch import Tensor, nn
 
+from gan_modules.engine.class_names import Labels, agreed_names, class_indices, class_names
 from gan_modules.engine.contexts import evaluating, seeded
 from gan_modules.engine.game import GAN
 from gan_modules.engine.inputs import Inputs, slices, take
@@ -58,6 +59,7 @@ class LatentGAN(GAN, ABC):
     Attributes:
         kind: "image", "point", "audio" or "video".
         sample_shape: The shape of one sample.
+        classes: Names of the classes by label, from the data or the checkpoint; empty where they have none.
 
     Raises:
         GANError: If an argument is out of its range.
@@ -240,7 +242,9 @@ class LatentGAN(GAN, ABC):
             GANError: If they differ, naming both sides and the argument to pass.
         """
         super().setup(stage)
-        check_data_spec(self, getattr(self.trainer, "datamodule", None))
+        data = getattr(self.trainer, "datamodule", None)
+        check_data_spec(self, data)
+        self.classes = agreed_names(self.classes, class_names(data), type(data).__name__)
 
     # ---- Samples -----------------------------------------------------------------------------------------------------
 
@@ -253,7 +257,7 @@ class LatentGAN(GAN, ABC):
         self,
         n: int,
         *,
-        labels: Tensor | Sequence[int] | int | None = None,
+        labels: Labels | None = None,
         captions: Tensor | None = None,
         codes: Any = None,
         z: Tensor | None = None,
@@ -265,7 +269,8 @@ class LatentGAN(GAN, ABC):
 
         Args:
             n: How many.
-            labels: Class indices ``(n,)``, or one for all; 0, 1, 2, … in turn where a conditional model is given none.
+            labels: Class indices or names ``(n,)``, or one for all; 0, 1, 2, … in turn where a conditional model is
+                given none.
             captions: Tokens ``(n, L)``, where the model takes captions.
             codes: The part of the latents that a model names, such as a component's number; see `with_codes`.
             z: Latents ``(n, latent_dim)``; drawn where not given.
@@ -354,9 +359,7 @@ class LatentGAN(GAN, ABC):
         with nullcontext() if seed is None else seeded(check_seed(seed)):
             return self.prior(n)
 
-    def sample_condition(
-        self, n: int, labels: Tensor | Sequence[int] | int | None = None, captions: Tensor | None = None
-    ) -> tuple[Any, ...]:
+    def sample_condition(self, n: int, labels: Labels | None = None, captions: Tensor | None = None) -> tuple[Any, ...]:
         """Return what the generator takes beside `n` latents, from the arguments of `sample`.
 
         Raises:
@@ -378,7 +381,8 @@ class LatentGAN(GAN, ABC):
             return ()
         if labels is None:
             return (torch.arange(n, device=self.device) % self.num_classes,)
-        chosen = torch.as_tensor([labels] * n if isinstance(labels, int) else labels, device=self.device)
+        indices = class_indices(labels, self.classes)
+        chosen = torch.as_tensor([indices] * n if isinstance(indices, int) else indices, device=self.device)
         fits = chosen.shape == (n,) and not chosen.is_floating_point()
         if not fits or not 0 <= int(chosen.min()) <= int(chosen.max()) < self.num_classes:
             raise GANError(f"labels must be {n} class indices from 0 to {self.num_classes - 1}.")

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from gan_modules.engine.class_names import Labels
 from gan_modules.errors import GANError
 from gan_modules.families.capabilities import Samples, require
 
@@ -16,7 +17,7 @@ def draw(
     model: Samples,
     seeds: Sequence[int],
     *,
-    labels: Tensor | Sequence[int] | int | None = None,
+    labels: Labels | None = None,
     truncation: float = 1.0,
     ema: bool = True,
 ) -> Tensor:
@@ -42,9 +43,7 @@ def seed_latents(model: Samples, seeds: Sequence[int]) -> Tensor:
     return torch.cat([model.draw_latents(1, seed) for seed in seeds])
 
 
-def seed_condition(
-    model: Samples, seeds: Sequence[int], labels: Tensor | Sequence[int] | int | None
-) -> tuple[Tensor, ...]:
+def seed_condition(model: Samples, seeds: Sequence[int], labels: Labels | None) -> tuple[Tensor, ...]:
     """Return what `sample_condition` does, but that without labels a seed's class is the seed modulo `num_classes`.
 
     Raises:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from gan_modules.engine.class_names import Labels
 from gan_modules.errors import GANError
 from gan_modules.families.capabilities import HasStyles, Samples, require
 from gan_modules.functional.latents import closed_path, slerp
@@ -25,7 +26,7 @@ def interpolate(
     steps: int = 30,
     cells: int = 1,
     space: Space | None = None,
-    labels: Tensor | Sequence[int] | int | None = None,
+    labels: Labels | None = None,
     truncation: float = 1.0,
     ema: bool = True,
 ) -> Iterator[Tensor]:

@@ -49,7 +49,7 @@ def mix(
     columns: Sequence[int],
     *,
     styles: Sequence[int] = range(4),
-    labels: int | None = None,
+    labels: int | str | None = None,
     truncation: float = 1.0,
     ema: bool = True,
 ) -> Mixture:

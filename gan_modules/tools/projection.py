@@ -68,7 +68,7 @@ def project(
     *,
     steps: int = 1000,
     w_plus: bool = False,
-    label: int | None = None,
+    label: int | str | None = None,
     distance: Distance | None = None,
     seed: int = 0,
     ema: bool = True,

@@ -227,7 +227,7 @@ def test_what_cannot_be_scored_is_refused(tmp_path, monkeypatch):
     for callback in (SampleGrid(), FID(Features())):
         with pytest.raises(GANError, match=r"needs a model that makes (images|samples) from noise, and CycleGAN "):
             run(translator, callback, loader(a, b), tmp_path)
-    with pytest.raises(GANError, match="needs at least two images of each domain"):
+    with pytest.raises(GANError, match="needs at least two validation images of each domain"):
         run(translator, TranslationFID(Features()), loader(a[:1], b[:1]), tmp_path)
     with pytest.raises(GANError, match="2 images of one domain and 1 of the other"):
         run(translator, PairScores(), DataLoader([(a[:2], b[:1])], batch_size=None), tmp_path)

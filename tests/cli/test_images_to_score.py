@@ -1,6 +1,8 @@
 """Where the images that are scored come from: folders, archives, parts of datamodules."""
 
 import io
+import json
+import shutil
 import zipfile
 
 import numpy as np
@@ -62,3 +64,50 @@ def test_training_images_are_scored_as_they_are(tmp_path):
     centres = [np.asarray(Image.open(path))[:, 2:10] for path in data.splits[0].paths]
     assert np.array_equal(first.permute(0, 2, 3, 1).numpy(), np.stack(centres))
     assert data.splits[0].flip  # the datamodule's own is left alone
+
+
+GREYS = {
+    "L": lambda grey: Image.fromarray(grey),
+    "1": lambda grey: Image.fromarray(grey > 99),
+    "P": lambda grey: Image.fromarray(grey).convert("P"),
+    "LA": lambda grey: Image.fromarray(grey).convert("LA"),
+    "I;16": lambda grey: Image.fromarray(grey.astype(np.uint16) * 257),
+    "RGB": lambda grey: Image.fromarray(grey).convert("RGB"),
+}
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("place_of_colour", [None, 0, 3, 6])
+def test_a_folder_is_grey_only_if_all_of_it_is(tmp_path, place_of_colour, packed):
+    """Whatever the files could hold: grey as RGB is grey, and one colour makes all RGB."""
+    random = np.random.default_rng(0)
+    images = [make(random.integers(0, 256, (6, 6), np.uint8)) for make in GREYS.values()]
+    if place_of_colour is not None:
+        red = Image.new("RGB", (6, 6), (90, 90, 90))
+        red.putpixel((5, 5), (90, 91, 90))  # a single pixel, barely
+        images.insert(place_of_colour, red)
+    (tmp_path / "set").mkdir()
+    for number, image in enumerate(images):
+        image.save(tmp_path / "set" / f"{number}.png")
+    if packed:
+        shutil.make_archive(str(tmp_path / "set"), "zip", tmp_path / "set")
+    place = ImagePlace(str(tmp_path / ("set.zip" if packed else "set")))
+    assert place.channels == (1 if place_of_colour is None else 3)
+    ((batch,),) = place.batches(99)
+    if place_of_colour is not None:
+        assert batch[place_of_colour, :, 5, 5].tolist() == [90, 91, 90]
+        grey_rows = [row for row in range(7) if row != place_of_colour]
+        assert (batch[grey_rows, 0] == batch[grey_rows, 1]).all()
+
+
+def test_nvidias_labels_come_with_the_images(tmp_path):
+    for number in range(5):
+        Image.new("L", (4, 4), number).save(tmp_path / f"{number}.png")
+    (tmp_path / "dataset.json").write_text(json.dumps({"labels": [[f"{i}.png", 4 - i] for i in range(5)]}))
+    place = ImagePlace(str(tmp_path))
+    assert place.num_classes == 5
+    batches = list(place.batches(2, rows=[4, 0, 2]))
+    assert [(images[:, 0, 0, 0].tolist(), labels.tolist()) for images, labels in batches] == [
+        ([4, 0], [0, 4]),
+        ([2], [2]),
+    ]

@@ -24,7 +24,7 @@ def from_folder(folder, model="DCGAN", workers=0):
 def test_mistakes_with_a_folder(complaint, run, photographs, tmp_path):
     assert complaint(*from_folder("nowhere")) == "There is no folder nowhere: pass the folder of the images as folder=."
     (tmp_path / "empty").mkdir()
-    assert complaint(*from_folder("empty")).startswith("empty holds no image: put some there (.png ")
+    assert complaint(*from_folder("empty")).startswith("'empty' holds no image: put some there (.png ")
     assert complaint(*from_folder(photographs, model="CGAN")) == (
         "CGAN needs at least one class, not num_classes=0: choose data with labels."
     )

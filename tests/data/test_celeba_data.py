@@ -1,5 +1,7 @@
 """CelebA from a made-up folder in the official layout; nothing is fetched."""
 
+import re
+import shutil
 import sys
 
 import numpy as np
@@ -49,16 +51,84 @@ def test_a_failed_download_says_which_files_go_where(tmp_path, monkeypatch):
     with pytest.raises(DataError, match="gdown") as caught:
         CelebADataModule(str(tmp_path)).prepare_data()
     sentence = str(caught.value)
-    assert f"img_align_celeba.zip to {tmp_path / 'celeba' / 'img_align_celeba'}" in sentence
-    assert str(tmp_path / "celeba" / "list_eval_partition.txt") in sentence
+    assert (
+        f"unzip img_align_celeba.zip, which holds the folder img_align_celeba, in {tmp_path / 'celeba'}, and put "
+        f"list_eval_partition.txt there too"
+    ) in sentence
     assert "\n" not in sentence
 
 
 def test_download_off_says_which_files_go_where(tmp_path):
     datamodule = CelebADataModule(str(tmp_path), download=False)
     datamodule.prepare_data()
-    with pytest.raises(DataError, match=r"list_eval_partition\.txt"):
+    with pytest.raises(DataError, match=r"no folder img_align_celeba with images .*list_eval_partition\.txt"):
         datamodule.setup("fit")
+
+
+def test_who_follows_the_message_is_there(root, tmp_path_factory):
+    """Unzip as the message says: the archive holds the folder."""
+    packed = shutil.make_archive(
+        str(tmp_path_factory.mktemp("fetched") / "img_align_celeba"), "zip", root / "celeba", "img_align_celeba"
+    )
+    shutil.rmtree(root / "celeba" / "img_align_celeba")
+    with pytest.raises(DataError) as caught:
+        CelebADataModule(str(root), download=False).setup("fit")
+    (place,) = re.findall(r"which holds the folder img_align_celeba, in (\S+),", str(caught.value))
+    shutil.unpack_archive(packed, place)
+    assert len(CelebADataModule(str(root), download=False).splits[0]) == 7
+
+
+def rows(separator, suffix=".jpg"):
+    return "".join(f"{i + 1:06d}{suffix}{separator}{part}\n" for i, part in enumerate(PARTITION))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ("image_id,partition\n" + rows(",")).encode(),
+        ("image_id,partition\n" + rows(",")).encode("utf-8-sig"),
+        rows(" ").encode("utf-8-sig"),
+        rows(" ").replace("\n", "\r\n").encode("utf-16"),
+        ("12\nimage_id  partition\n" + rows("\t ")).encode(),
+        ('"image_id";"partition"\n' + rows('";"').replace("000", '"000').replace("\n", '"\n')).encode(),
+        (rows("  ") + "\n\n").encode(),
+    ],
+)
+@pytest.mark.parametrize("name", ["list_eval_partition.txt", "list_eval_partition.csv"])
+def test_lists_in_every_form(root, text, name):
+    (root / "celeba" / "list_eval_partition.txt").unlink()
+    (root / "celeba" / name).write_bytes(text)
+    splits = CelebADataModule(str(root)).splits
+    numbers = [[int(path[-10:-4]) for path in part.paths] for part in splits]
+    assert numbers == [[1, 2, 3, 4, 5, 6, 7], [8, 9, 10], [11, 12]]
+
+
+@pytest.mark.parametrize(
+    ("images", "partition"),
+    [
+        ("celeba/img_align_celeba/img_align_celeba", "celeba/list_eval_partition.csv"),
+        ("img_align_celeba/img_align_celeba", "list_eval_partition.csv"),  # Kaggle's copy is the root
+        ("img_align_celeba", "list_eval_partition.txt"),
+        ("CelebA/Img/img_align_celeba", "CelebA/Eval/list_eval_partition.txt"),  # the official folders
+        ("celeba/Img/img_align_celeba_png", "celeba/Eval/list_eval_partition.txt"),
+    ],
+)
+def test_folders_in_every_place(root, images, partition):
+    shutil.move(root / "celeba", root / "found")
+    shutil.copytree(root / "found" / "img_align_celeba", root / images)
+    (root / partition).parent.mkdir(parents=True, exist_ok=True)
+    shutil.move(root / "found" / "list_eval_partition.txt", root / partition)
+    shutil.rmtree(root / "found")
+    (root / "celeba" / "img_celeba").mkdir(parents=True, exist_ok=True)  # the photographs before their alignment
+    (root / "celeba" / "img_celeba" / "000001.jpg").touch()
+    if images.endswith("png"):
+        for path in (root / images).iterdir():
+            Image.open(path).save(path.with_suffix(".png"))
+            path.unlink()
+    train, val, test = CelebADataModule(str(root)).splits
+    assert [len(part) for part in (train, val, test)] == [7, 3, 2]
+    assert train.paths[0].startswith(str(root / images / "000001."))
+    assert train.__getitems__([0])[0].shape == (1, 3, 64, 64)
 
 
 def test_a_half_unpacked_folder_is_noticed_before_training(root):

@@ -1,5 +1,8 @@
 """Reading single images: every mode against pixel values known beforehand."""
 
+import os
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -171,6 +174,52 @@ def test_listing_is_sorted_recursive_and_skips_what_is_hidden_or_no_image(tmp_pa
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     assert list_images(str(tmp_path)) == sorted(wanted)
+
+
+@pytest.mark.parametrize(
+    ("name", "format", "off_by"),
+    [
+        ("a.jfif", "JPEG", 2),
+        ("a.jpe", "JPEG", 2),
+        ("a.mpo", "MPO", 2),
+        ("a.avif", "AVIF", 8),
+        ("a.ppm", "PPM", 0),
+        ("a.pgm", "PPM", 0),
+        ("a.jp2", "JPEG2000", 8),
+        ("a.TGA", "TGA", 0),
+        ("a.pcx", "PCX", 0),
+        ("a.qoi", "QOI", 0),
+        ("a.apng", "PNG", 0),
+        ("no_suffix", "PNG", 0),
+        ("scraped.jpg_large", "JPEG", 2),
+        ("a.png?size=large", "PNG", 0),
+        ("wrong.txt", "WEBP", 2),
+    ],
+)
+def test_whatever_pillow_reads_is_an_image(tmp_path, name, format, off_by):
+    if format not in Image.registered_extensions().values():
+        pytest.skip("Pillow was built without it")
+    smooth = RAMP // 4 + 90
+    with open(tmp_path / name, "wb") as file:
+        Image.fromarray(smooth).convert("RGB").save(file, format, quality=95)
+    assert list_images(str(tmp_path)) == [name]
+    assert np.abs(pixels(tmp_path / name, 1).astype(int) - smooth).max() <= off_by
+
+
+def test_what_is_left_out_is_counted_and_named(tmp_path):
+    for name in ["a.jpg", *(f"{i}.mp4" for i in range(9)), "page.pdf", "clip.mpg", "x.eps"]:
+        (tmp_path / name).write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0")
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.warns(UserWarning, match=r"13 files are left out.*: 0\.mp4, 1\.mp4, 2\.mp4, 3\.mp4, 4\.mp4, …"):
+        assert list_images(str(tmp_path)) == ["a.jpg"]
+
+
+def test_nothing_is_said_where_nothing_is_left_out(tmp_path):
+    (tmp_path / "a.jpg").touch()
+    (tmp_path / ".DS_Store").touch()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert list_images(str(tmp_path)) == ["a.jpg"]
 
 
 def test_postscript_in_disguise_starts_no_interpreter(tmp_path, monkeypatch):

@@ -172,3 +172,29 @@ def test_links_back_are_listed_once(tmp_path):
     (tmp_path / "a" / "up").symlink_to(tmp_path)
     (tmp_path / "b" / "self").symlink_to(tmp_path / "b")
     assert len(list_images(str(tmp_path))) == 2
+
+
+@pytest.mark.parametrize(
+    ("count", "batch_size", "sentence"),
+    [
+        (1, 1, "has no training sample: all that there is, 1, is held out to validate; bring more data"),
+        (1, 64, "has no training sample"),
+        (2, 2, "has 1 training sample, fewer than batch_size=2: lower batch_size to 1 or"),
+        (6, 64, "has 5 training samples, fewer than batch_size=64: lower batch_size to 5 or"),
+    ],
+)
+@pytest.mark.parametrize("pack", [False, True])
+def test_too_few_images_are_told_with_a_remedy_that_helps(tmp_path, count, batch_size, sentence, pack):
+    folder = make(tmp_path / "set", [f"{i}.png" for i in range(count)])
+    options = {"num_workers": 0, "pack": str(tmp_path / "packs") if pack else None}
+    with pytest.raises(DataError, match=sentence):
+        ImageFolderDataModule(folder, batch_size=batch_size, **options).setup("fit")
+    if match := re.search(r"lower batch_size to (\d)", sentence):
+        assert len(ImageFolderDataModule(folder, batch_size=int(match[1]), **options).train_dataloader()) == 1
+
+
+def test_two_images_are_one_to_train_and_one_to_validate_whatever_the_fraction(tmp_path):
+    folder = make(tmp_path, ["a.png", "b.png"])
+    data = ImageFolderDataModule(folder, batch_size=1, num_workers=0, val_fraction=0.9)
+    data.setup("fit")
+    assert [len(part) for part in data.splits] == [1, 1, 1]

@@ -1,11 +1,15 @@
 """Pairs, and images without partners, of which some cannot be read."""
 
+import io
+import os
+import sys
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from datamodules import DataError, PairedImagesDataModule, UnpairedImagesDataModule
+from datamodules import DataError, ImageFolderDataModule, PairedImagesDataModule, UnpairedImagesDataModule
 
 SMALL = {"image_size": 8, "load_size": 8, "horizontal_flip": False, "num_workers": 0}
 
@@ -90,3 +94,22 @@ def test_nothing_readable_is_no_endless_search(tmp_path):
         pytest.raises(DataError, match="No image of the set can be read"),
     ):
         read(data.train_dataloader())
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii", "cp1252"])
+@pytest.mark.parametrize("name", [b"caf\xe9.png", "猫.png".encode(), b"two\nlines.png"])
+def test_a_skipped_file_may_have_any_name(tmp_path, monkeypatch, encoding, name):
+    make(tmp_path / "a", range(12))
+    path = os.path.join(os.fsencode(tmp_path / "a"), name)
+    with open(path, "wb") as file:
+        file.write(b"no picture")
+    data = ImageFolderDataModule(str(tmp_path), image_size=8, batch_size=2, num_workers=0, skip_unreadable=True)
+    with pytest.warns(UserWarning, match="The next image replaces it"):
+        list(data.train_dataloader()) + list(data.val_dataloader())
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    monkeypatch.setattr(sys, "stdout", terminal)
+    data.teardown("fit")
+    terminal.flush()
+    assert data.skipped == [os.fsdecode(path)]
+    (line,) = terminal.buffer.getvalue().splitlines()
+    assert line.startswith(b"Skipped 1 unreadable images: ")

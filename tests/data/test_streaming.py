@@ -132,7 +132,7 @@ def test_labels_can_be_left_out(shards):
     ("arguments", "sentence"),
     [
         ({"image_size": 16}, r"hold images of \(1, 8, 8\), not \(1, 16, 16\): pass their image_size and channels"),
-        ({"batch_size": 5000}, "lower batch_size or bring more data"),
+        ({"batch_size": 5000}, "lower batch_size to 1438 or bring more data"),
         (
             {"folder": "/nowhere"},
             "There are no shards in '/nowhere/train'.*by datamodules.streaming.write_shards",
