@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import IO, Any, Protocol
 
@@ -15,11 +15,29 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from datamodules import DataError, GANDataModule
-from datamodules.image_files import FORMATS, SUFFIXES, ImageFiles, list_images, pixels, read_image
+from datamodules.image_files import FORMATS, MODES, SUFFIXES, ImageFiles, list_images, pixels, read_image
 from datamodules.packed import PackedImages
+from gan_modules.errors import GANError
 from gan_modules.families.data_spec import Kind, data_spec, sample_kind
 
 SPLITS = ("train", "val", "test")
+
+
+def check_channels(channels: int, asker: str) -> None:
+    """Refuse images of which there are no files, before any is read or made.
+
+    Args:
+        channels: Channels of the images.
+        asker: Who works on files, for the message.
+
+    Raises:
+        GANError: If they are neither grey nor RGB nor RGBA.
+    """
+    if channels not in MODES:
+        raise GANError(
+            f"{asker} works on image files, which have {_or(MODES)} channels, and this model's images have {channels}: "
+            f"pass tensors to the function of that name in Python."
+        )
 
 
 class SampleSet(Protocol):
@@ -52,11 +70,14 @@ class ImagePlace:
 
     Raises:
         DataError: If there is no such place, or no image in it; from `batches`, if one cannot be read.
+        GANError: If image files have no such channels.
     """
 
     kind: Kind = "image"
 
     def __init__(self, place: str, channels: int | None = None) -> None:
+        if channels is not None:
+            check_channels(channels, "score")
         self.name = place
         self.split: str | None = None
         self.num_classes = 0
@@ -101,6 +122,11 @@ class ImagePlace:
             except Exception as error:  # an archive's own errors, too
                 raise DataError(f"Cannot read the image {self._names[0]} ({error}): repair or remove it.") from error
         return 1 if mode in ("1", "L", "F") or mode.startswith("I") else 3
+
+
+def _or(numbers: Iterable[int]) -> str:
+    *first, last = map(str, numbers)
+    return f"{', '.join(first)} or {last}"
 
 
 def _is_image(name: str) -> bool:

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from datamodules.image_files import fit, pixels, read_image
 from gan_modules.commands.checkpoint import load_model
+from gan_modules.commands.images import check_channels
 from gan_modules.commands.outputs import check_folder
 from gan_modules.engine.seeds import check_seed
 from gan_modules.errors import GANError
@@ -51,6 +52,7 @@ def project(
     model = require(load_model(ckpt_path, device), HasStyles, "project")
     check_images(model, "project")
     channels, height, width = model.sample_shape
+    check_channels(channels, "project")
     picture = read_image(str(image), channels)
     if picture.size != (width, height):
         sys.stderr.write(f"'{image}' is {picture.width}x{picture.height}: its middle is resized to {width}x{height}.\n")
