@@ -71,7 +71,7 @@ class Subjects:
 
 
 def score(
-    ckpt_path: list[str] = [],  # noqa: B006  # the parser shows the default
+    ckpt_path: list[Path] = [],  # noqa: B006  # the parser shows the default
     fake: str | None = None,
     data: GANDataModule | None = None,
     real: str | None = None,
@@ -118,7 +118,7 @@ def score(
     sampling = Sampling(n, parse_numbers("seeds", seeds, below=SEEDS), truncation, ema, batch_size)
     _check_request(ckpt_path, fake, floor, metrics, sampling)
     check_device(device)
-    models = {path: _load(path, device) for place in ckpt_path for path in _checkpoints(Path(place).expanduser())}
+    models = {path: _load(path, device) for place in ckpt_path for path in _checkpoints(place.expanduser())}
     kind = _common_kind(models, data)
     count_modes = kind == "point" and "modes" in metrics
     by_features = [name for name in metrics if not (count_modes and name == "modes")]
@@ -166,7 +166,7 @@ def score(
 
 
 def _check_request(
-    ckpt_path: Sequence[str], fake: str | None, floor: bool, metrics: Sequence[str], sampling: Sampling
+    ckpt_path: Sequence[Path], fake: str | None, floor: bool, metrics: Sequence[str], sampling: Sampling
 ) -> None:
     n, batch_size = sampling.n, sampling.batch_size
     if (n is not None and n < 2) or batch_size < 1:
