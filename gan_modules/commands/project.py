@@ -41,7 +41,7 @@ def project(
         labels: The image's class, where the model is conditional. --class_idx is the same.
         lpips: Whether to compare by LPIPS, whose VGG16 is downloaded once (528 MB), rather than by pixels and the
             discriminator's features; by default where its weights can be had.
-        seed: Makes the search repeatable.
+        seed: Makes the search repeatable; it is no seed of an image.
         ema: Whether to use the averaged generator, where there is one.
         device: Where to compute: cpu, cuda, mps.
     """

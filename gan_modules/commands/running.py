@@ -78,7 +78,7 @@ def gather_lists(command: Callable[..., None], words: Sequence[str]) -> list[str
     """
     hints = {f"--{name}": hint for name, hint in get_type_hints(command).items()}
     lists = {name for name, hint in hints.items() if get_origin(hint) is list}
-    either = {name for name, hint in hints.items() if list in map(get_origin, get_args(hint))} - lists
+    either = {name for name, hint in hints.items() if any(get_origin(part) is list for part in get_args(hint))} - lists
     gathered, left = [], list(words)
     while left:
         name, equals, value = left.pop(0).partition("=")

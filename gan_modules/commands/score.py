@@ -105,7 +105,7 @@ def score(
         weights: File of the feature network's weights; by default they are downloaded once.
         n: Samples to score; by default as many as there are real ones, or all of the folder.
         seeds: Seeds of the samples, or of the choice of n images, as 0-2 or 0 1 2; several give mean ± standard
-            deviation.
+            deviation. Each is a stream of n samples, not the image that sample --seeds draws of it.
         floor: Whether to score n of the datamodule's other samples too: what a perfect generator would reach.
         truncation: Factor on the latents; below 1 for less variety.
         ema: Whether to use the averaged generator, where there is one.
