@@ -115,16 +115,16 @@ class Evaluator:
         return any(metric.needs_reals for metric in self.metrics)
 
     def check(self, sample_shape: Sequence[int]) -> None:
-        """Pass one sample of this shape through the network, to find what does not fit before any work.
+        """Pass two samples of this shape through the network, to find what does not fit before any work.
 
         Raises:
-            GANError: If a metric or the network does not take such samples.
+            GANError: If a metric or the network does not take such samples, or its features are none.
         """
         with torch.inference_mode():
-            sample = torch.zeros(1, *sample_shape, device=self.device)
-            self.network.features(sample)
+            samples = torch.zeros(2, *sample_shape, device=self.device)
+            self.network(samples)
             for metric in self._of_images:
-                metric.update(sample, real=False)
+                metric.update(samples, real=False)
                 metric.reset()
 
     def check_model(self, model: Samples) -> None:
