@@ -149,8 +149,17 @@ class ModuleFeatures(FeatureNetwork):
 
     def features(self, samples: Tensor) -> Tensor:
         """Return the module's features of the samples; pixels become bytes first."""
-        pixels = self.kind in ("image", "video")
-        features: Tensor = self.module(samples.round().to(torch.uint8) if pixels else samples)
+        if self.kind in ("image", "video"):
+            samples = samples.round().to(torch.uint8)
+        try:
+            features: Tensor = self.module(samples)
+        except (RuntimeError, TypeError, ValueError) as error:
+            if isinstance(error, GANError | torch.OutOfMemoryError):
+                raise
+            raise GANError(
+                f"The feature network '{self.name}' does not take samples {tuple(samples.shape)} of {samples.dtype} "
+                f"({str(error).partition(chr(10))[0]}): convert and resize them in its forward."
+            ) from error
         return features
 
 

@@ -84,3 +84,12 @@ def test_frames_of_a_video_are_looked_at():
     assert FrameFeatures(feature_network(Strange(FORMS["squeezed"])))(clips).shape == (2, 4)
     with pytest.raises(GANError, match="gives features \\(6, 8\\) for 6 samples, not \\(6, 4\\)"):
         FrameFeatures(feature_network(Strange(lambda f: f.repeat(1, 2))))(clips)
+
+
+@pytest.mark.parametrize("width", [192, 7])
+def test_a_network_that_does_not_take_pixels(width):
+    module = nn.Sequential(nn.Flatten(), nn.Linear(width, 4))
+    module.num_features = 4
+    said = r"^The feature network 'sequential' does not take samples \(2, 3, 8, 8\) of torch.uint8 \(.+\): convert and"
+    with pytest.raises(GANError, match=said):
+        Evaluator(build_metrics(["fid"], feature_network(module))).check((3, 8, 8))
