@@ -124,7 +124,7 @@ class Evaluator:
         """
         with torch.inference_mode():
             samples = torch.zeros(2, *sample_shape, device=self.device)
-            self.network(samples)
+            self.network.checked_features(samples)
             for metric in self._of_images:
                 metric.update(samples, real=False)
                 metric.reset()
