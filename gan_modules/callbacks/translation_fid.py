@@ -91,7 +91,7 @@ class TranslationFID(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Refuse domains that no validation could score."""
-        if too_few_reals(trainer, lambda batch: [len(images) for images in batch[:2]]):
+        if too_few_reals(trainer, lambda batch: [len(images) for images in pair(pl_module, batch, "TranslationFID")]):
             raise GANError(TOO_FEW)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:

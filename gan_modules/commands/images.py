@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -13,12 +13,30 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from datamodules import GANDataModule
-from datamodules.image_files import ImageFiles, pixels, read_image
+from datamodules.image_files import MODES, ImageFiles, pixels, read_image
 from datamodules.packed import PackedImages
 from datamodules.places import Place
+from gan_modules.errors import GANError
 from gan_modules.families.data_spec import Kind, data_spec, sample_kind
 
 SPLITS = ("train", "val", "test")
+
+
+def check_channels(channels: int, asker: str) -> None:
+    """Refuse images of which there are no files, before any is read or made.
+
+    Args:
+        channels: Channels of the images.
+        asker: Who works on files, for the message.
+
+    Raises:
+        GANError: If they are neither grey nor RGB nor RGBA.
+    """
+    if channels not in MODES:
+        raise GANError(
+            f"{asker} works on image files, which have {_or(MODES)} channels, and this model's images have {channels}: "
+            f"pass tensors to the function of that name in Python."
+        )
 
 
 class SampleSet(Protocol):
@@ -53,11 +71,14 @@ class ImagePlace:
 
     Raises:
         DataError: If there is no such place, or no image in it; from `channels` and `batches`, if one cannot be read.
+        GANError: If image files have no such channels.
     """
 
     kind: Kind = "image"
 
     def __init__(self, place: str, channels: int | None = None) -> None:
+        if channels is not None:
+            check_channels(channels, "score")
         self.name = place
         self.split: str | None = None
         self._place = Place(place)
@@ -104,6 +125,11 @@ class ImagePlace:
     def _has_colour(self, name: str) -> bool:
         red, green, blue = self._read(name, 3).split()
         return any(ImageChops.difference(red, other).getbbox() is not None for other in (green, blue))
+
+
+def _or(numbers: Iterable[int]) -> str:
+    *first, last = map(str, numbers)
+    return f"{', '.join(first)} or {last}"
 
 
 class DataPart:

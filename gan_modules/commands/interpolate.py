@@ -38,8 +38,8 @@ def interpolate(
         steps: Frames from one seed to the next.
         cells: Images that move side by side, each from seed to seed of its equal share.
         space: Arcs in z, or lines in w; by default w where the model has one.
-        labels: Class of all images, by number or name, or a list with one for each seed; by default each cell has its
-            own. In w one may lead to another. --class_idx is the same.
+        labels: Class of all images, by number or name, or a list with one for each seed; by default seed modulo
+            classes, as for sample --seeds. --class_idx is the same.
         fps: Frames a second.
         truncation: Below 1 for less variety: factor on the latents; towards the mean w in the style line.
         ema: Whether to use the averaged generator, where there is one.

@@ -18,7 +18,7 @@ def mix(
     ckpt_path: Path,
     rows: Numbers = "0-3",
     columns: Numbers = "4-8",
-    styles: list[str | int] | str = "0-3",
+    styles: list[str | int] = ["0-3"],  # noqa: B006  # the parser shows the default
     out: Path = Path("mix.png"),
     labels: int | str | None = None,
     truncation: float = 1.0,
@@ -31,8 +31,8 @@ def mix(
         ckpt_path: The checkpoint; it names its own class.
         rows: Seeds of the images that keep their other styles, as 0-3 or 1,5,8-11.
         columns: Seeds of the images that give the styles.
-        styles: Which layers of w they give, as 0-3; coarse ones come first. A list makes a sheet of each, one below
-            the other: '[0-3, 4-7]'.
+        styles: Which layers of w they give, as 0-3; coarse ones come first. Several words make a sheet of each,
+            one below the other: 0-3 4-7.
         out: The PNG file.
         labels: Class of all images, by number or name; by default seed modulo classes. --class_idx is the same.
         truncation: Towards the mean w; below 1 for less variety.
@@ -40,7 +40,7 @@ def mix(
         device: Where to compute: cpu, cuda, mps.
     """
     seeds = parse_numbers("rows", rows), parse_numbers("columns", columns)
-    layers = [parse_numbers("styles", str(part)) for part in ([styles] if isinstance(styles, str) else styles)]
+    layers = [parse_numbers("styles", str(part)) for part in styles]
     if out.suffix.lower() != ".png":
         raise GANError(f"'{out}' is no name for a sheet: let it end in .png.")
     check_file(out)

@@ -5,11 +5,41 @@ from __future__ import annotations
 import inspect
 import re
 import sys
+from collections.abc import Callable
 from typing import Any, NoReturn
 
+from jsonargparse import get_loader, set_loader
 from lightning.pytorch.cli import LightningArgumentParser
 
 from gan_modules.engine.game import GAN
+
+LOADER = "yaml"  # jsonargparse's name for what reads the values of arguments
+TYPES = {
+    "<class 'int'>": "a whole number",
+    "<class 'float'>": "a number",
+    "<class 'bool'>": "true or false",
+    "<class 'str'>": "a word",
+    "<class 'list'>": "a list such as 1,2",
+    "<class 'tuple'>": "a list such as 1,2",
+}
+
+
+def lists_by_commas(load: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Return a loader of values that takes ``16,24`` as the list ``[16, 24]``.
+
+    The parser tries the words as they stand where an argument takes no such list, so paths may have commas.
+    """
+
+    def load_value(value: str) -> Any:
+        loaded = load(value)
+        plain = isinstance(loaded, str) and loaded == value and "\n" not in value
+        parts = value.split(",") if plain else []
+        return [load(part) for part in parts] if len(parts) > 1 and all(map(str.strip, parts)) else loaded
+
+    return load_value
+
+
+set_loader(LOADER, lists_by_commas(get_loader(LOADER)))
 
 
 class ArgumentParser(LightningArgumentParser):
@@ -40,11 +70,35 @@ def _sentence(message: str) -> str:
     jsonargparse gives no error of its own for a value that has not the argument's type: it wraps the text of each
     parser in that of the parser above. These expressions take the wrapping off; names are checked before parsing.
     """
+    keys = ".".join(re.findall(r"Parser key \"([\w.]+)\"", message))
+    if left := re.fullmatch(r"[Uu]nrecognized arguments: ([^-].*)", message.strip()):
+        return (
+            f"'{left[1]}' belongs to no argument: write a list with commas, as 16,24, and a name with spaces in quotes."
+        )
+    if plain := _plain_types(message):
+        return f"--{keys} {plain}"
     noise = r"Does not validate|Subtypes:|Errors:|- Expected a <class 'NoneType'>|Given value|Problem with given class"
     lines = [line.strip(" -") for line in message.splitlines() if line.strip() and not re.search(noise, line)]
-    keys = ".".join(re.findall(r"Parser key \"([\w.]+)\"", message))
     said = re.sub(r"Parser key \"[\w.]+\":\s*", "", " ".join(lines))
     return f"--{keys}: {said}" if keys else said
+
+
+def _plain_types(message: str) -> str:
+    """Return what an argument takes and what it was given; nothing where the parser has more to say than types."""
+    expected = re.findall(r"Expected an? (.+?)(?:\. Got value: .*)?$", message, re.MULTILINE)
+    given = re.search(r"(?:Got|Given) value: (.*)", message)
+    types = list(dict.fromkeys(map(_plain_type, filter(lambda found: found != "<class 'NoneType'>", expected))))
+    if not types or "" in types or given is None or "NestedArg" in given[1]:
+        return ""
+    return f"takes {' or '.join(types)}, not '{given[1]}'."
+
+
+def _plain_type(expected: str) -> str:
+    if choices := re.fullmatch(r"typing\.Literal\[(.*)\]", expected):
+        return f"one of {choices[1]}"
+    if length := re.fullmatch(r"tuple with (\d+) elements", expected):
+        return f"a list of {length[1]}"
+    return TYPES.get(expected, "")
 
 
 def class_arguments(cls: type) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from datamodules.image_files import fit, pixels, read_image
 from gan_modules.commands.checkpoint import load_model
+from gan_modules.commands.images import check_channels
 from gan_modules.commands.outputs import check_folder
 from gan_modules.engine.seeds import check_seed
 from gan_modules.errors import GANError
@@ -40,7 +41,7 @@ def project(
         labels: The image's class, by number or name, where the model is conditional. --class_idx is the same.
         lpips: Whether to compare by LPIPS, whose VGG16 is downloaded once (528 MB), rather than by pixels and the
             discriminator's features; by default where its weights can be had.
-        seed: Makes the search repeatable.
+        seed: Makes the search repeatable; it is no seed of an image.
         ema: Whether to use the averaged generator, where there is one.
         device: Where to compute: cpu, cuda, mps.
     """
@@ -51,6 +52,7 @@ def project(
     model = require(load_model(ckpt_path, device), HasStyles, "project")
     check_images(model, "project")
     channels, height, width = model.sample_shape
+    check_channels(channels, "project")
     picture = read_image(str(image), channels)
     if picture.size != (width, height):
         sys.stderr.write(f"'{image}' is {picture.width}x{picture.height}: its middle is resized to {width}x{height}.\n")

@@ -12,6 +12,7 @@ from datamodules import GANDataModule
 from gan_modules.commands.images import DataPart, ImagePlace, SampleSet
 from gan_modules.errors import GANError
 from gan_modules.families.data_spec import Kind, data_spec, sample_kind
+from gan_modules.scoring.statistics import Statistics, read_statistics
 
 OTHERWISE = "pass --data, or a folder as --real"
 
@@ -47,6 +48,27 @@ def real_samples(
             f"--data."
         )
     return DataPart(data, split), DataPart(data, "val" if split == "train" else "train") if floor else None
+
+
+def real_statistics(real: str | None, data: GANDataModule | None, floor: bool, needs_n: bool) -> Statistics | None:
+    """Return the statistics that stand for the reals, if a file of them is given.
+
+    Args:
+        real: What was passed as --real.
+        data: What was passed as --data.
+        floor: Whether other real samples are wanted.
+        needs_n: Whether the reals have to say how many samples to draw.
+
+    Raises:
+        GANError: If they cannot do what is asked, or the file holds something else.
+    """
+    if real is None or not real.lower().endswith(".npz"):
+        return None
+    if data is not None or floor:
+        raise GANError("--real is a file of statistics: leave out --data, and --floor.")
+    if needs_n:
+        raise GANError(f"'{real}' does not say of how many images it is: pass the number of samples as --n.")
+    return read_statistics(real)
 
 
 def noted_data(run: Path | None) -> GANDataModule:

@@ -22,7 +22,6 @@ import datamodules
 import gan_modules
 from datamodules import DataError
 from gan_modules.commands import TRAINING
-from gan_modules.commands.numbers import Numbers
 from gan_modules.commands.parser import ArgumentParser
 from gan_modules.commands.training import train
 from gan_modules.commands.words import check_names
@@ -74,21 +73,25 @@ def _call(name: str, words: Sequence[str]) -> None:
 
 
 def gather_lists(command: Callable[..., None], words: Sequence[str]) -> list[str]:
-    """Return lists that are given word by word as the parser reads them.
+    """Return lists that are given word by word, or by commas, as the parser reads them.
 
-    ``--metrics fid kid`` becomes ``--metrics=["fid", "kid"]``, and of numbers ``--seeds 0 1 5-7``, ``--seeds=0,1,5-7``.
+    ``--metrics fid kid`` and ``--metrics fid,kid`` become ``--metrics=["fid", "kid"]``; where words may have commas of
+    their own, as in ``list[Path]``, each stays whole. Where a single value will do as well, several words become one
+    with commas: ``--seeds 0 1 5-7``, ``--seeds=0,1,5-7``.
     """
     hints = {f"--{name}": hint for name, hint in get_type_hints(command).items()}
-    numbers = {name for name, hint in hints.items() if {*get_args(Numbers)} <= {*get_args(hint)}}
     lists = {name for name, hint in hints.items() if get_origin(hint) is list}
+    either = {name for name, hint in hints.items() if any(get_origin(part) is list for part in get_args(hint))} - lists
     gathered, left = [], list(words)
     while left:
-        word = left.pop(0)
-        if word in numbers | lists and left and not left[0].startswith("["):
-            items = list(takewhile(lambda item: not item.startswith("--"), left))
-            del left[: len(items)]
-            word += f"={','.join(items)}" if word in numbers else f"=[{', '.join(map(json.dumps, items))}]"
-        gathered.append(word)
+        name, equals, value = left.pop(0).partition("=")
+        if name in lists | either and not (value or "".join(left[:1])).startswith("["):
+            items = [value] if equals else list(takewhile(lambda item: not item.startswith("--"), left))
+            del left[: 0 if equals else len(items)]
+            if name in lists and hints[name] == list[str]:
+                items = [part for item in items for part in item.split(",")]
+            equals, value = "=", f"[{', '.join(map(json.dumps, items))}]" if name in lists else ",".join(items)
+        gathered.append(f"{name}{equals}{value}")
     return gathered
 
 

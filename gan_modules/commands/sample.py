@@ -90,5 +90,6 @@ def sample(
         else:
             as_image(draw_samples(samples, model.kind, sample_rate=rate)).save(out)
     else:
-        save_samples(chain.from_iterable(batches), out, model.kind, names=names, sample_rate=rate, fps=fps)
+        each = None if model.kind == "point" else names  # all points are one file
+        save_samples(chain.from_iterable(batches), out, model.kind, names=each, sample_rate=rate, fps=fps)
     print(f"{len(z)} samples: {out}{'' if single else '/'}")

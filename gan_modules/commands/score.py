@@ -15,7 +15,7 @@ from datamodules import GANDataModule
 from gan_modules.commands.checkpoint import check_device, load_model
 from gan_modules.commands.images import ImagePlace, SampleSet
 from gan_modules.commands.numbers import Numbers, parse_numbers
-from gan_modules.commands.reals import noted_data, real_samples
+from gan_modules.commands.reals import noted_data, real_samples, real_statistics
 from gan_modules.engine.checkpoint import read_checkpoint
 from gan_modules.errors import GANError
 from gan_modules.families.capabilities import Samples
@@ -28,6 +28,7 @@ from gan_modules.scoring.generation import SEEDS, sampled_classes, takes_caption
 from gan_modules.scoring.metric_names import METRICS, build_metrics, check_names
 from gan_modules.scoring.points import PointEvaluator
 from gan_modules.scoring.record import Score, append
+from gan_modules.scoring.statistics import UNKNOWN, Statistics
 from gan_modules.scoring.table import Row, table
 
 FILE = "scores.jsonl"
@@ -71,7 +72,7 @@ class Subjects:
 
 
 def score(
-    ckpt_path: list[str] = [],  # noqa: B006  # the parser shows the default
+    ckpt_path: list[Path] = [],  # noqa: B006  # the parser shows the default
     fake: str | None = None,
     data: GANDataModule | None = None,
     real: str | None = None,
@@ -96,7 +97,8 @@ def score(
         fake: Folder or zip file of images to score.
         data: Datamodule of the real samples; by default that of the config.yaml of the first checkpoint's run. None is
             needed if no metric compares with reals, no model is conditional, and n is given.
-        real: Folder or zip file of the real images, in place of a datamodule.
+        real: Folder or zip file of the real images, in place of a datamodule; or for fid alone, an .npz file of their
+            mu and sigma, such as pytorch-fid writes.
         split: The datamodule's split.
         metrics: Any of fid, kid, is, mifid, pr, dc, prdc, duplicates, diversity, modes, ppl; modes of points are those
             of the mixture of --data.
@@ -105,7 +107,7 @@ def score(
         weights: File of the feature network's weights; by default they are downloaded once.
         n: Samples to score; by default as many as there are real ones, or all of the folder.
         seeds: Seeds of the samples, or of the choice of n images, as 0-2 or 0 1 2; several give mean ± standard
-            deviation.
+            deviation. Each is a stream of n samples, not the image that sample --seeds draws of it.
         floor: Whether to score n of the datamodule's other samples too: what a perfect generator would reach.
         truncation: Factor on the latents; below 1 for less variety.
         ema: Whether to use the averaged generator, where there is one.
@@ -118,12 +120,15 @@ def score(
     sampling = Sampling(n, parse_numbers("seeds", seeds, below=SEEDS), truncation, ema, batch_size)
     _check_request(ckpt_path, fake, floor, metrics, sampling)
     check_device(device)
-    models = {path: _load(path, device) for place in ckpt_path for path in _checkpoints(Path(place).expanduser())}
+    models = {path: _load(path, device) for place in ckpt_path for path in _checkpoints(place.expanduser())}
     kind = _common_kind(models, data)
     count_modes = kind == "point" and "modes" in metrics
     by_features = [name for name in metrics if not (count_modes and name == "modes")]
     compared = floor or any(metric.needs_reals for name in by_features for metric in METRICS[name])
     conditional = bool(by_features) and any(map(_is_conditional, models.values()))
+    statistics = real_statistics(real, data, floor, needs_n=bool(models) and n is None)
+    if statistics is not None:
+        real, compared, conditional = None, False, False
     needs_reals = compared or conditional or (n is None and bool(models))
     if data is None and real is None and (needs_reals or count_modes):
         data = noted_data(next(map(_run_folder, models), None))
@@ -133,7 +138,7 @@ def score(
         network = features_for(kind, subjects.shapes[0], features, weights)
         evaluator = Evaluator(
             build_metrics(by_features, network),
-            num_classes=0 if subjects.reals is None else subjects.reals.num_classes,
+            num_classes=_classes(subjects, statistics),
             captioned=any(map(takes_captions, models.values())),
             cache=FeatureCache(cache),
             batch_size=batch_size,
@@ -147,12 +152,16 @@ def score(
     for each in evaluators:
         for model in models.values():
             each.check_model(model)
+        if statistics is not None and isinstance(each, Evaluator):
+            each.add_statistics(statistics)
     files = {path: out or _run_folder(path) / FILE for path in models}
     elsewhere = out or next(iter(files.values()), Path(FILE))
     for file in {*files.values(), elsewhere}:
         append(file, [])  # a file that cannot be written is found before any work
 
     info = _add_reals(subjects, evaluators, batch_size)
+    if statistics is not None:
+        info = {"reals": statistics.name, "split": None}
     rows = _score_models(subjects, evaluators, sampling, info, files)
     for each in evaluators:
         if isinstance(each, Evaluator):
@@ -166,7 +175,7 @@ def score(
 
 
 def _check_request(
-    ckpt_path: Sequence[str], fake: str | None, floor: bool, metrics: Sequence[str], sampling: Sampling
+    ckpt_path: Sequence[Path], fake: str | None, floor: bool, metrics: Sequence[str], sampling: Sampling
 ) -> None:
     n, batch_size = sampling.n, sampling.batch_size
     if (n is not None and n < 2) or batch_size < 1:
@@ -259,6 +268,13 @@ def _find_subjects(
     return Subjects(kind, models, sets, reals, sorted(shapes))
 
 
+def _classes(subjects: Subjects, statistics: Statistics | None) -> int:
+    """Return the classes of the reals; where statistics stand for them, those of the models."""
+    if statistics is not None:
+        return max(map(sampled_classes, subjects.models.values()), default=0)
+    return 0 if subjects.reals is None else subjects.reals.num_classes
+
+
 def _mixture(data: GANDataModule | None) -> ModeCoverage:
     """Return the metric that counts the modes of the data's mixture."""
     centres, std = getattr(data, "centres", None), getattr(data, "std", None)
@@ -331,9 +347,11 @@ def _score_set(
 
 def _protocol(kind: Kind, scores: Sequence[Score]) -> str:
     """Return in a line what the scores of a table have in common."""
-    score = max(scores, key=lambda score: score.n_real)  # some compare with no reals
+    score = max(scores, key=lambda score: (score.n_real, score.reals))  # some compare with no reals
     reals = " ".join(filter(None, (score.reals, score.split)))
-    against = f" against {score.n_real} of {reals}" if score.n_real else ""
+    against = f" against {f'{score.n_real} of ' if score.n_real else ''}{reals}" if reals else ""
+    if score.settings.get("reals") == UNKNOWN:
+        against += f" ({UNKNOWN})"
     network = f"; features: {score.network} ({score.sha256[:8]}), {score.resizer}" if score.network else ""
     return f"{score.n_fake} {NOUNS[kind]}{against}{network}"
 

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from datamodules.image_files import SUFFIXES, list_images, pixels, read_image, saved_name
 from gan_modules.commands.checkpoint import load_model
+from gan_modules.commands.images import check_channels
 from gan_modules.commands.outputs import check_folder
 from gan_modules.engine.seeds import check_seed
 from gan_modules.errors import GANError
@@ -64,6 +65,8 @@ def translate(
     model = require(load_model(ckpt_path, device), Translates, "translate")
     shapes = model.image_shape, model.target_shape
     (channels, height, width), (channels_out, *_) = shapes if direction == "AtoB" else shapes[::-1]
+    for each in (channels, channels_out):
+        check_channels(each, "translate")
     opaque = [name for name in names if name.lower().endswith((".jpg", ".jpeg", ".bmp"))]
     if channels_out == 4 and opaque:
         raise GANError(f"'{opaque[0]}' is of a kind that holds no transparency, as this model's: convert to PNG.")

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from gan_modules.errors import GANError
 from gan_modules.functional.frechet import frechet_distance, mean_and_covariance
 from gan_modules.functional.kernels import kernel_distance
 from gan_modules.functional.neighbours import memorization_distance
@@ -35,11 +36,25 @@ class FrechetDistance(FeatureMetric):
 
     def __init__(self, network: str | Path | nn.Module = "inception", *, keep_reals: bool = False) -> None:
         super().__init__(network, keep_reals=keep_reals)
+        self._given: tuple[Tensor, Tensor] | None = None
         length = self.network.num_features
         for side in ("real", "fake"):
             self.add_state(f"{side}_count", torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
             self.add_state(f"{side}_sum", torch.zeros(length, dtype=torch.float64), dist_reduce_fx="sum")
             self.add_state(f"{side}_products", torch.zeros(length, length, dtype=torch.float64), dist_reduce_fx="sum")
+
+    def use_statistics(self, mean: Tensor, covariance: Tensor) -> None:
+        """Compare with reals of this mean ``(D,)`` and covariance ``(D, D)`` from now on, whatever reals are added.
+
+        Raises:
+            GANError: If the network's features are not as many.
+        """
+        if len(mean) != self.network.num_features:
+            raise GANError(
+                f"The statistics are of {len(mean)} features, and the network '{self.network.name}' gives "
+                f"{self.network.num_features}: choose the network that they were made with."
+            )
+        self._given = mean.double(), covariance.double()
 
     def update_state(self, features: Tensor, real: bool) -> None:
         """Add the features ``(N, D)`` and their products."""
@@ -53,6 +68,9 @@ class FrechetDistance(FeatureMetric):
         return (frechet_distance(*self._gaussian("real"), *self._gaussian("fake")),)
 
     def _gaussian(self, side: str) -> tuple[Tensor, Tensor]:
+        if side == "real" and self._given is not None:
+            mean, covariance = self._given
+            return mean.to(self.device), covariance.to(self.device)
         count, total, products = (getattr(self, f"{side}_{name}") for name in ("count", "sum", "products"))
         if count < 2:
             raise ValueError(f"at least two {side} samples are needed, and there are {int(count)}.")

@@ -54,9 +54,34 @@ class FeatureNetwork(nn.Module, ABC):
 
         Args:
             samples: Of the network's kind; images and videos are uint8, or float in [-1, 1].
+
+        Raises:
+            GANError: If the network gives anything but `num_features` finite numbers a sample.
         """
         with torch.autocast(samples.device.type, enabled=False):
-            return self.features(self.quantize(samples).float()).float()
+            return self.checked_features(self.quantize(samples).float()).float()
+
+    def checked_features(self, samples: Tensor) -> Tensor:
+        """Return `features` as ``(N, num_features)``, whatever axes of length 1 the network has left or taken.
+
+        Raises:
+            GANError: If they are anything but `num_features` finite numbers a sample.
+        """
+        features = self.features(samples)
+        said, wanted = f"The feature network '{self.name}' gives", (len(samples), self.num_features)
+        if not isinstance(features, Tensor):
+            raise GANError(
+                f"{said} a {type(features).__name__}, not a tensor {wanted}: let it return the features alone."
+            )
+        found = tuple(features.shape)
+        if _without_ones(found) != _without_ones(wanted):
+            remedy = "average over what is behind the second axis" if len(found) > 2 else "correct its num_features"
+            raise GANError(f"{said} features {found} for {wanted[0]} samples, not {wanted}: {remedy}.")
+        if features.is_complex() or not features.isfinite().all():
+            raise GANError(
+                f"{said} features that are not finite real numbers: look at its weights, and at the samples."
+            )
+        return features.reshape(wanted)
 
     @cached_property
     def sha256(self) -> str:
@@ -100,7 +125,7 @@ class ModuleFeatures(FeatureNetwork):
     Args:
         module: Takes samples as files hold them: images ``(N, C, H, W)`` and videos ``(N, C, T, H, W)`` uint8, audio
             ``(N, C, T)`` and points ``(N, D)`` float. It has an attribute `num_features` and may have `kind`, by
-            default "image", `name` and `resizer`.
+            default "image", `name` and `resizer`. Features ``(N, num_features, 1, 1)`` will do as well.
 
     Raises:
         GANError: If the module has no `num_features`.
@@ -124,9 +149,22 @@ class ModuleFeatures(FeatureNetwork):
 
     def features(self, samples: Tensor) -> Tensor:
         """Return the module's features of the samples; pixels become bytes first."""
-        pixels = self.kind in ("image", "video")
-        features: Tensor = self.module(samples.round().to(torch.uint8) if pixels else samples)
+        if self.kind in ("image", "video"):
+            samples = samples.round().to(torch.uint8)
+        try:
+            features: Tensor = self.module(samples)
+        except (RuntimeError, TypeError, ValueError) as error:
+            if isinstance(error, GANError | torch.OutOfMemoryError):
+                raise
+            raise GANError(
+                f"The feature network '{self.name}' does not take samples {tuple(samples.shape)} of {samples.dtype} "
+                f"({str(error).partition(chr(10))[0]}): convert and resize them in its forward."
+            ) from error
         return features
+
+
+def _without_ones(shape: tuple[int, ...]) -> list[int]:
+    return [length for length in shape if length != 1]
 
 
 def as_rgb(pixels: Tensor, name: str) -> Tensor:

@@ -94,4 +94,4 @@ class FrameFeatures(FeatureNetwork):
     def features(self, samples: Tensor) -> Tensor:
         """Return features ``(N, num_features)`` of videos ``(N, C, T, H, W)`` in [0, 255]."""
         frames = samples.transpose(1, 2).flatten(0, 1)
-        return self.network.features(frames).view(len(samples), -1, self.num_features).mean(dim=1)
+        return self.network.checked_features(frames).view(len(samples), -1, self.num_features).mean(dim=1)

@@ -131,4 +131,4 @@ class PerceptualPathLength(Metric):
         super().sync(*args, **kwargs)
 
     def _embed(self, images: Tensor) -> Tensor:
-        return self.network.features((images.float() + 1) * 127.5)
+        return self.network.checked_features((images.float() + 1) * 127.5)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypedDict, Unpack
+from typing import Literal, TypedDict, Unpack
 
 import torch
 from torch import Tensor, distributed, nn
@@ -17,13 +16,15 @@ from gan_modules.errors import GANError
 from gan_modules.families.capabilities import Samples, require
 from gan_modules.metrics.base import FeatureMetric
 from gan_modules.metrics.classes import StackedModes
+from gan_modules.metrics.distances import FrechetDistance
 from gan_modules.metrics.networks import feature_network, features_for
 from gan_modules.metrics.variety import PerceptualPathLength
 from gan_modules.scoring.cache import FeatureCache
 from gan_modules.scoring.extraction import RealSamples, extract
 from gan_modules.scoring.generation import SEEDS, SampleStream, sampled_classes, takes_captions
-from gan_modules.scoring.metric_names import Measure, build_metrics, is_better_higher
+from gan_modules.scoring.metric_names import Measure, build_metrics, is_better_higher, settings_of
 from gan_modules.scoring.record import Score
+from gan_modules.scoring.statistics import UNKNOWN, Statistics
 
 
 class RunInfo(TypedDict, total=False):
@@ -103,6 +104,7 @@ class Evaluator:
         self.n_real = 0
         self.reals_digest = ""
         self._n_fake = 0
+        self._noted: dict[str, str] = {}  # of reals whose protocol is not known
 
     @property
     def names(self) -> list[str]:
@@ -115,16 +117,16 @@ class Evaluator:
         return any(metric.needs_reals for metric in self.metrics)
 
     def check(self, sample_shape: Sequence[int]) -> None:
-        """Pass one sample of this shape through the network, to find what does not fit before any work.
+        """Pass two samples of this shape through the network, to find what does not fit before any work.
 
         Raises:
-            GANError: If a metric or the network does not take such samples.
+            GANError: If a metric or the network does not take such samples, or its features are none.
         """
         with torch.inference_mode():
-            sample = torch.zeros(1, *sample_shape, device=self.device)
-            self.network.features(sample)
+            samples = torch.zeros(2, *sample_shape, device=self.device)
+            self.network.checked_features(samples)
             for metric in self._of_images:
-                metric.update(sample, real=False)
+                metric.update(samples, real=False)
                 metric.reset()
 
     def check_model(self, model: Samples) -> None:
@@ -189,6 +191,20 @@ class Evaluator:
             self._captions = [rows]
         else:
             self._condition_counts = _summed(self._condition_counts, self.device)
+
+    def add_statistics(self, statistics: Statistics) -> None:
+        """Compare with statistics in place of reals; a conditional model's classes are drawn equally often.
+
+        Raises:
+            GANError: If a metric or the model needs more of the reals, or they are of other features.
+        """
+        for metric in self.metrics:
+            if isinstance(metric, FrechetDistance) and not self.captioned:
+                metric.use_statistics(statistics.mean, statistics.covariance)
+            elif metric.needs_reals or self.captioned:
+                raise GANError(f"'{statistics.name}' is enough for fid alone, without captions: pass samples as reals.")
+        self.reals_digest, self._noted = statistics.digest, {"reals": UNKNOWN}
+        self._condition_counts = torch.ones_like(self._condition_counts)
 
     def add_fakes(self, samples: Tensor) -> None:
         """Add samples to be scored, ``(N, …)``; images and videos are uint8, or float in [-1, 1]."""
@@ -268,7 +284,7 @@ class Evaluator:
                     network=self.network.name,
                     sha256=self.network.sha256,
                     resizer=self.network.resizer,
-                    settings=_settings(metric),
+                    settings=settings_of(metric) | (self._noted if metric.needs_reals else {}),
                     n_real=self.n_real if metric.needs_reals else 0,
                     n_fake=n_fake,
                     reals_digest=self.reals_digest if metric.needs_reals else "",
@@ -286,7 +302,7 @@ class Evaluator:
 
 def score(
     fakes: Samples | Tensor | Iterable[Tensor | Sequence[Tensor]],
-    reals: Tensor | Iterable[Tensor | Sequence[Tensor]] | None,
+    reals: Tensor | Iterable[Tensor | Sequence[Tensor]] | Statistics | None,
     metrics: Sequence[str] = ("fid",),
     features: str | Path | nn.Module | None = None,
     *,
@@ -305,7 +321,7 @@ def score(
         fakes: A model with ``sample``, which is on `device`; or samples, in the form of `reals`.
         reals: Samples ``(N, …)``, images and videos uint8 or float in [-1, 1]; or batches of them, alone or followed by
             their labels or captions, as loaders yield them. `None` where no metric compares with reals and the model
-            is not conditional, since its conditions are those of the reals.
+            is not conditional, since its conditions are those of the reals. `Statistics` will do for fid.
         metrics: Names of `gan_modules.scoring.metric_names`.
         features: See `gan_modules.metrics.features_for`; by default the model's kind decides, and Inception scores
             samples without a model, which then are images.
@@ -345,7 +361,9 @@ def score(
         batch_size=batch_size,
         device=device,
     )
-    if reals is not None:
+    if isinstance(reals, Statistics):
+        evaluator.add_statistics(reals)
+    elif reals is not None:
         for samples, *condition in tqdm(_batches(reals), "reals", unit="batch"):
             evaluator.add_reals(samples, *condition[:1])
         evaluator.end_reals()
@@ -376,10 +394,3 @@ def _summed(values: Tensor, device: torch.device) -> Tensor:
 def _gathered(tensors: list[Tensor]) -> list[Tensor]:
     """Return the tensors of all processes."""
     return [tensor for of_process in gather_objects(tensors) for tensor in of_process]
-
-
-def _settings(metric: Measure) -> dict[str, Any]:
-    """Return the metric's own parameters that are numbers or strings."""
-    values = {name: getattr(metric, name, None) for name in inspect.signature(type(metric).__init__).parameters}
-    own = values.keys() - {"self", "network", "keep_reals"}
-    return {name: values[name] for name in sorted(own) if isinstance(values[name], int | float | str)}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 from collections.abc import Iterable
+from typing import Any
 
 from gan_modules.errors import GANError
 from gan_modules.metrics.base import FeatureMetric
@@ -66,3 +68,10 @@ def is_better_higher(metric: Measure, name: str) -> bool:
     if metric.higher_is_better is None:  # more modes are better, and less divergence
         return name.startswith("modes")
     return bool(metric.higher_is_better)
+
+
+def settings_of(metric: Measure) -> dict[str, Any]:
+    """Return the metric's own parameters that are numbers or strings."""
+    values = {name: getattr(metric, name, None) for name in inspect.signature(type(metric).__init__).parameters}
+    own = values.keys() - {"self", "network", "keep_reals"}
+    return {name: values[name] for name in sorted(own) if isinstance(values[name], int | float | str)}

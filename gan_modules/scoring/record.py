@@ -50,7 +50,7 @@ class Score:
         reals: What the reals are, such as ``DigitsDataModule``; empty where the metric needs none.
         split: Their split: ``train``, ``val`` or ``test``; `None` where they have none.
         reals_digest: Hash of the reals, which does not depend on their order.
-        n_real: Number of reals.
+        n_real: Number of reals; 0 without them, or where statistics stand for them, which do not say it.
         n_fake: Number of samples that are scored.
         fakes: Where these come from: a checkpoint, a folder, a class.
         seed: Seed of their latents.

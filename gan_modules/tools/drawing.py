@@ -11,6 +11,7 @@ from tqdm import tqdm
 from gan_modules.engine.class_names import Labels
 from gan_modules.errors import GANError
 from gan_modules.families.capabilities import Samples, require
+from gan_modules.scoring.generation import sampled_classes
 
 
 def draw(
@@ -51,8 +52,8 @@ def seed_condition(model: Samples, seeds: Sequence[int], labels: Labels | None) 
     """
     if not seeds:
         raise GANError("There are no seeds: name at least one.")
-    if labels is None and model.num_classes:
-        labels = [seed % model.num_classes for seed in seeds]
+    if labels is None and (classes := sampled_classes(model)):
+        labels = [seed % classes for seed in seeds]
     return model.sample_condition(len(seeds), labels)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice, pairwise
 from typing import Literal
 
 import torch
@@ -13,7 +14,7 @@ from gan_modules.engine.class_names import Labels
 from gan_modules.errors import GANError
 from gan_modules.families.capabilities import HasStyles, Samples, require
 from gan_modules.functional.latents import closed_path, slerp
-from gan_modules.tools.drawing import check_images, seed_latents
+from gan_modules.tools.drawing import check_images, seed_condition, seed_latents
 
 Space = Literal["z", "w"]
 Stop = tuple[Tensor, tuple[Tensor, ...]]  # latents (cells, …) and their condition
@@ -32,6 +33,8 @@ def interpolate(
 ) -> Iterator[Tensor]:
     """Move from seed to seed and from the last to the first, in one or several cells at once.
 
+    At each seed stands the image that `draw` draws of it.
+
     Yields frames ``(cells, C, H, W)`` in [-1, 1], ``len(seeds) / cells * steps`` of them, made as they are asked for.
 
     Args:
@@ -40,8 +43,9 @@ def interpolate(
         steps: Frames from one seed to the next.
         cells: Images that move side by side.
         space: Along arcs in z, or along lines in w (arXiv:1812.04948), which style-based models alone have and
-            prefer. In w the way leads from class to class as well.
-        labels: Class indices ``(len(seeds),)``, or one for all; by default each cell has its own.
+            prefer. In w the way leads from class to class as well; in z the image of one class fades into that of the
+            next.
+        labels: Class indices ``(len(seeds),)``, or one for all; by default seed modulo `num_classes`.
         truncation: See `LatentGAN.sample`.
         ema: Whether to use the averaged generator, where there is one.
 
@@ -56,16 +60,12 @@ def interpolate(
         raise GANError(f"{len(seeds)} seeds cannot move {cells} cells: each needs as many, and at least two.")
     if space is None:
         space = "w" if isinstance(model, HasStyles) else "z"
-    if labels is None and model.num_classes:
-        labels = [cell % model.num_classes for cell in range(cells) for _ in range(keys)]
-    parts = seed_latents(model, seeds), *model.sample_condition(len(seeds), labels)
+    parts = seed_latents(model, seeds), *seed_condition(model, seeds, labels)
     z, *condition = (part.unflatten(0, (cells, keys)) for part in parts)
     stops = [(z[:, key], tuple(part[:, key] for part in condition)) for key in range(keys)]
     if space == "w":
         frames = _in_w(require(model, HasStyles, "space='w'"), stops, steps, truncation, ema)
     else:
-        if any((part != part[:, :1]).any() for part in condition):
-            raise GANError("A way in z stays in one class: give all seeds of a cell the same, or move in w.")
         frames = _in_z(model, stops, steps, truncation, ema)
     return iter(tqdm(frames, total=keys * steps, unit="frame"))
 
@@ -77,4 +77,12 @@ def _in_w(model: HasStyles, stops: Sequence[Stop], steps: int, truncation: float
 
 def _in_z(model: Samples, stops: Sequence[Stop], steps: int, truncation: float, ema: bool) -> Iterator[Tensor]:
     path = closed_path([z for z, _ in stops], steps, slerp)
-    return (model.sample_from(z, stops[0][1], truncation=truncation, ema=ema) for z in path)
+    conditions = [condition for _, condition in stops]
+    for start, end in pairwise([*conditions, conditions[0]]):
+        one_class = all(map(torch.equal, start, end))
+        for step, z in enumerate(islice(path, steps)):
+            images = model.sample_from(z, start, truncation=truncation, ema=ema)
+            if not one_class and step:
+                others = model.sample_from(z, end, truncation=truncation, ema=ema)
+                images = torch.lerp(images, others, step / steps)
+            yield images

@@ -20,7 +20,7 @@ from gan_modules.errors import GANError
 from gan_modules.families.capabilities import HasStyles, Samples, require
 from gan_modules.tools.distances import Distance, best_distance
 from gan_modules.tools.drawing import check_images
-from gan_modules.visuals.pictures import as_image, to_uint8
+from gan_modules.visuals.files import save_image
 from gan_modules.visuals.sheets import sheet
 
 DRAWN = 10_000  # latents that the mean and spread of w are measured on
@@ -53,12 +53,15 @@ class Projection:
         return sheet([[self.target, *images]], ["target", *(f"step {step}" for step in words)], [""])
 
     def save(self, folder: str | Path) -> None:
-        """Write ``w.safetensors`` (key ``ws``), ``projected.png``, ``target.png`` and ``strip.png``."""
+        """Write ``w.safetensors`` (key ``ws``), ``projected.png``, ``target.png`` and ``strip.png``.
+
+        Images of more channels than PNG holds are written as ``.npy``, but for the strip, which shows the first three.
+        """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         save_file({"ws": self.ws.cpu().contiguous()}, folder / "w.safetensors")
-        as_image(to_uint8(self.image)).save(folder / "projected.png")
-        as_image(to_uint8(self.target)).save(folder / "target.png")
+        save_image(self.image, folder / "projected")
+        save_image(self.target, folder / "target")
         self.strip().save(folder / "strip.png")
 
 

@@ -222,7 +222,7 @@ def test_mistakes_with_a_checkpoint(run, complaint, trained, tmp_path):
     sample = ["sample", "--ckpt_path", trained]
     assert complaint(*sample, "--labels=3") == "DCGAN was trained without classes: leave labels out."
     assert complaint(*sample, "--n=0") == "n=0 must be at least 1: it is the number of samples."
-    assert complaint(*sample, "--n=four") == "--n: Expected a <class 'int'>. Got value: four"
+    assert complaint(*sample, "--n=four") == "--n takes a whole number, not 'four'."
     assert complaint(*sample, "--truncations=1") == "There is no argument --truncations, did you mean '--truncation'?"
     assert complaint(*sample, "--trunc=1") == "There is no argument --trunc, did you mean '--truncation'?"
     assert "ckpt_path" in complaint("sample")
@@ -240,9 +240,9 @@ def test_mistakes_with_a_checkpoint(run, complaint, trained, tmp_path):
         (["--trainer.max_step=3"], "There is no argument --trainer.max_step, did you mean '--trainer.max_steps'?"),
         (["--trainer.max_step", "3"], "There is no argument --trainer.max_step, did you mean '--trainer.max_steps'?"),
         (["--conf=nowhere.yaml"], "There is no argument --conf, did you mean '--config'?"),
-        (["--model.base_channels=four"], "--model.base_channels: Expected a <class 'int'>. Got value: four"),
-        (["--data.batch_size=four"], "--data.batch_size: Expected a <class 'int'>. Got value: four"),
-        (["--trainer.max_steps=four"], "--trainer.max_steps: Expected a <class 'int'>. Got value: four"),
+        (["--model.base_channels=four"], "--model.base_channels takes a whole number, not 'four'."),
+        (["--data.batch_size=four"], "--data.batch_size takes a whole number, not 'four'."),
+        (["--trainer.max_steps=four"], "--trainer.max_steps takes a whole number, not 'four'."),
         (["--model.n_critic=0"], "n_critic=0 must be at least 1: it is the discriminator's updates in a step."),
         (["--model.accumulate=0"], "accumulate=0 must be at least 1: it is the number of parts of a batch."),
         (["--data.batch_size=0"], "batch_size=0 must be at least 1."),
@@ -280,11 +280,11 @@ def test_mistakes_in_words(words, sentence, complaint):
         ),
         (
             {"model": {"class_path": "DCGAN", "init_args": {"base_channels": "four"}}},
-            "--model.base_channels: Expected a <class 'int'>. Got value: four",
+            "--model.base_channels takes a whole number, not 'four'.",
         ),
         ({"data": {"class_path": "Digits"}}, "There is no data class 'Digits' (there are CIFAR10DataModule, "),
         ({"trainer": {"max_step": 3}}, "There is no argument --trainer.max_step, did you mean '--trainer.max_steps'?"),
-        ({"trainer": {"max_steps": "four"}}, "--trainer.max_steps: Expected a <class 'int'>. Got value: four"),
+        ({"trainer": {"max_steps": "four"}}, "--trainer.max_steps takes a whole number, not 'four'."),
     ],
 )
 def test_mistakes_in_yaml(written, sentence, complaint, tmp_path):
