@@ -11,9 +11,6 @@ from gan_modules.families.capabilities import Samples, require
 from gan_modules.tools import interpolate as interpolation
 from gan_modules.tools.interpolation import Space
 from gan_modules.visuals.movies import check_movie, save_movie
-from gan_modules.visuals.pictures import image_grid
-
-CELL = 128  # the least height and width of an image in a movie, in pixels
 
 
 def interpolate(
@@ -52,6 +49,5 @@ def interpolate(
     frames = interpolation(
         model, chosen, steps=steps, cells=cells, space=space, labels=labels, truncation=truncation, ema=ema
     )
-    grey = slice(1 if model.sample_shape[0] in (1, 2) else 3)  # a grey GIF keeps all its greys
-    save_movie((image_grid(images, cell=CELL)[grey] for images in frames), out, fps)
+    save_movie(frames, out, fps)
     print(f"{len(chosen) // cells * steps} frames: {out}")

@@ -5,10 +5,17 @@ import pytest
 import torch
 from PIL import Image, ImageSequence
 
-from gan_modules import GANError
+from gan_modules import DCGAN, GANError
+from gan_modules.tools import interpolate
 from gan_modules.visuals.movies import save_movie
 
 av = pytest.importorskip("av")
+
+
+@pytest.fixture
+def dcgan():
+    torch.manual_seed(0)
+    return DCGAN((1, 16, 16), latent_dim=5, base_channels=2)
 
 
 def pictures(channels, height=24, width=31):
@@ -80,3 +87,46 @@ def test_mp4_without_its_library(tmp_path, monkeypatch):
     with pytest.raises(GANError, match=r"pip install 'gan-modules\[video\]', or let the name end in .gif"):
         save_movie(pictures(1), tmp_path / "movie.mp4")
     save_movie(pictures(1), tmp_path / "movie.gif")
+
+
+def test_images_in_minus_one_to_one_are_those_of_their_pixels(tmp_path):
+    frames = pictures(1)
+    floats = [frame.float() / 127.5 - 1 for frame in frames]
+    for name, movie in [("a", frames), ("b", floats), ("c", torch.stack(floats).double()), ("d", iter(floats))]:
+        save_movie(movie, tmp_path / f"{name}.gif")
+    written = {(tmp_path / f"{name}.gif").read_bytes() for name in "abcd"}
+    assert len(written) == 1
+
+
+@pytest.mark.parametrize("suffix", ["gif", "mp4"])
+def test_what_interpolate_yields_is_a_movie(suffix, tmp_path, dcgan):
+    frames = list(interpolate(dcgan, [0, 1, 2, 3], cells=2, steps=2))
+    save_movie(interpolate(dcgan, [0, 1, 2, 3], cells=2, steps=2), tmp_path / f"movie.{suffix}")
+    with av.open(str(tmp_path / f"movie.{suffix}")) as movie:
+        decoded = [frame.to_ndarray(format="gray").astype(int) for frame in movie.decode(video=0)]
+    assert len(decoded) == 4
+    for frame, images in zip(decoded, frames, strict=True):
+        for cell, image in enumerate(images):  # 16 pixels, each eight times, two between
+            left = 2 + cell * 130
+            shown = frame[2:130, left : left + 128].reshape(16, 8, 16, 8)[:, 2:6, :, 2:6].mean(axis=(1, 3))
+            assert np.abs(shown - (image[0].numpy() + 1) * 127.5).mean() < 6
+
+
+@pytest.mark.parametrize("suffix", ["gif", "mp4"])
+@pytest.mark.parametrize(
+    ("frames", "sentence"),
+    [
+        ([], "There are no frames"),
+        ([torch.zeros(8, 8)], r"one is of shape \(8, 8\)"),
+        ([torch.zeros(1, 3, 2, 8, 8)], r"one is of shape \(1, 3, 2, 8, 8\)"),
+        ([torch.zeros(0, 1, 8, 8)], r"one is of shape \(0, 1, 8, 8\)"),
+        ([np.zeros((1, 8, 8))], "one is a ndarray"),
+        ([torch.zeros(1, 8, 8, dtype=torch.int64)], "A frame holds torch.int64: convert it to uint8, or to floats"),
+        ([torch.zeros(1, 8, 8), torch.zeros(1, 8, 9)], r"after \(1, 8, 8\) comes \(1, 8, 9\)"),
+        ([torch.zeros(1, 8, 8), torch.zeros(3, 8, 8)], r"after \(1, 8, 8\) comes \(3, 8, 8\)"),
+    ],
+)
+def test_what_is_no_movie(frames, sentence, suffix, tmp_path):
+    with pytest.raises(GANError, match=sentence):
+        save_movie(frames, tmp_path / f"movie.{suffix}")
+    assert not list(tmp_path.iterdir())
