@@ -21,7 +21,8 @@ COMMANDS = {
     "interpolate": "move from image to image: a GIF or MP4",
     "mix": "give images the styles of others, by a StyleGAN or StyleGAN2 checkpoint",
     "project": "find the styles that make a given image, by the same",
-    "translate": "translate a folder of images, by a Pix2Pix or CycleGAN checkpoint",
+    "translate": "translate an image or a folder of them, by a Pix2Pix or CycleGAN checkpoint",
+    "export": "write a checkpoint's network as ONNX or as a program of torch.export",
 }
 
 

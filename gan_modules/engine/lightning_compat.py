@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
@@ -17,6 +18,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.utilities.model_helpers import is_overridden as is_overridden
 from torch import Tensor
+from torch.fx.experimental import _config
 from torch.optim import Optimizer
 
 
@@ -90,6 +92,14 @@ def before_this_process_is_killed(action: Callable[[], None]) -> None:
     for thread in threading.enumerate():
         if isinstance(thread, _ChildProcessObserver) and "_terminate_all" not in vars(thread):
             thread._terminate_all = partial(_both, action, thread._terminate_all)  # type: ignore[method-assign]
+
+
+def sizes_of_one_are_free() -> AbstractContextManager[object]:
+    """Within it, `torch.export` does not tell sizes of 1 from others where a size is free."""
+    patched: AbstractContextManager[object] = _config.patch(  # type: ignore[attr-defined]  # torch puts it there on import
+        backed_size_oblivious=True
+    )
+    return patched
 
 
 def _both(first: Callable[[], None], second: Callable[[], None]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from gan_modules.engine.class_names import Labels
 from gan_modules.errors import GANError
@@ -122,6 +122,25 @@ class HasStyles(Samples, Protocol):
         """Return samples in [-1, 1] of styles ``(N, L, D)``, as `sample` makes them."""
 
 
+@runtime_checkable
+class SamplesByNetwork(Samples, Protocol):
+    """Makes samples by one network, which can be taken out of the model."""
+
+    def averaged(self, name: str, ema: bool = True) -> nn.Module:
+        """Return the moving average of the network of that name, or the network where it has none."""
+
+    def synthesize(self, generator: nn.Module, z: Tensor, *condition: Any, truncation: float) -> Tensor:
+        """Return samples of latents ``(N, …)`` and their conditions by the given "generator"."""
+
+
+@runtime_checkable
+class TranslatesByNetworks(Translates, Protocol):
+    """Translates by a network for each direction, which can be taken out of the model."""
+
+    def translators(self, ema: bool = False) -> Any:
+        """Return the networks by direction, or their averages, where there are some."""
+
+
 NEEDS = {
     Samples: "a model that makes samples from noise",
     Translates: "a model that translates images",
@@ -130,6 +149,8 @@ NEEDS = {
     ScoresAnomalies: "a model that scores anomalies",
     Judges: "a model with a discriminator whose realness() can be asked",
     HasStyles: "a model with styles, such as StyleGAN",
+    SamplesByNetwork: "a model that makes samples by one network",
+    TranslatesByNetworks: "a model that translates by a network for each direction",
 }
 
 

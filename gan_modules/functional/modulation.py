@@ -45,7 +45,7 @@ def modulated_conv2d(
     if grouped:
         weights = weight * styles[:, None, :, None, None] * scale[:, :, None, None, None]
         images = _convolve(x.reshape(1, -1, *x.shape[2:]), weights.to(x.dtype), up)
-        return images.reshape(len(x), -1, *images.shape[2:])
+        return images.reshape(x.shape[0], -1, *images.shape[2:])
     x = _convolve(x * styles[:, :, None, None].to(x.dtype), weight[None].to(x.dtype), up)
     return x * scale[:, :, None, None].to(x.dtype)
 

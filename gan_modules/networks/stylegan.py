@@ -124,7 +124,7 @@ class StyleGANGenerator(Growing):
             noise: A fresh one for each image, the same for all, or none.
         """
         count, fade = self.active_blocks()
-        x = below = self.const.expand(len(ws), -1, -1, -1)
+        x = below = self.const.expand(ws.shape[0], -1, -1, -1)
         for block, styles in zip(self.blocks[:count], torch.split(ws, 2, dim=1), strict=False):
             below, x = x, block(x, styles, noise)
         images: Tensor = self.to_images[count - 1](x)

@@ -123,7 +123,7 @@ class Synthesis(nn.Module):
                 first layer.
             noise: Whether each layer's noise is drawn for each image, always the same, or left out.
         """
-        x = self.const.expand(len(ws), -1, -1, -1)
+        x = self.const.expand(ws.shape[0], -1, -1, -1)
         images: Tensor | None = None
         for i, block in enumerate(self.blocks.values()):
             x, images = block(x, images, ws[:, max(0, 2 * i - 1) : 2 * i + 2], noise)
@@ -330,8 +330,11 @@ class _Epilogue(nn.Module):
 
 
 def use_grouped_conv(layer: nn.Module, x: Tensor) -> bool:
-    """Whether to scale a modulated convolution's weights, not its input: one image's are few, a batch's are many."""
-    return not layer.training and len(x) == 1
+    """Whether to scale a modulated convolution's weights, not its input: one image's are few, a batch's are many.
+
+    What is exported takes any number of images, and scales its input.
+    """
+    return not layer.training and not torch.compiler.is_exporting() and x.shape[0] == 1
 
 
 def _activate(x: Tensor, clamp: float | None = None) -> Tensor:

@@ -188,3 +188,14 @@ def test_a_compiled_module_is_told_from_a_plain_one():
     model.setup = lambda stage: seen.append(lightning_compat.was_compiled(model))
     trainer(fast_dev_run=True).fit(torch.compile(model, backend="eager"), data())
     assert seen == [True]
+
+
+def test_an_exported_convolution_takes_a_single_pixel_too():
+    network = torch.nn.Sequential(
+        torch.nn.Conv2d(2, 3, 4, stride=2, padding=1), torch.nn.ConvTranspose2d(3, 2, 4, stride=2, padding=1)
+    )
+    free = {2: 2 * torch.export.Dim("height", min=1), 3: 2 * torch.export.Dim("width", min=1)}
+    with lightning_compat.sizes_of_one_are_free():
+        program = torch.export.export(network, (torch.randn(2, 2, 4, 6),), dynamic_shapes=(free,))
+    single = torch.randn(2, 2, 2, 2)
+    assert torch.equal(program.module()(single), network(single))
