@@ -9,17 +9,21 @@ from tempfile import TemporaryFile
 from gan_modules.errors import GANError
 
 
-def check_file(file: Path) -> None:
+def check_file(file: Path, argument: str = "out") -> None:
     """See that a file can be written; nothing is left behind.
+
+    Args:
+        file: The file.
+        argument: What it was passed as.
 
     Raises:
         GANError: If it is a folder, may not be overwritten, or lies where nothing can be written.
     """
     if file.is_dir():
-        raise GANError(f"'{file}' is a folder: pass a file's name as --out.")
-    check_folder(file.parent)
+        raise GANError(f"'{file}' is a folder: pass a file's name as --{argument}.")
+    check_folder(file.parent, argument)
     if file.exists() and not os.access(file, os.W_OK):
-        raise GANError(f"'{file}' may not be overwritten: pass another --out.")
+        raise GANError(f"'{file}' may not be overwritten: pass another --{argument}.")
 
 
 def check_folder(folder: Path, argument: str = "out") -> None:

@@ -142,7 +142,7 @@ def test_translate_says_what_is_wrong(trained, tmp_path):
     latent.save_checkpoint(tmp_path / "latent.ckpt")
     (tmp_path / "empty").mkdir()
     for arguments, sentence in [
-        (("nowhere", "out", checkpoint), "There is no folder 'nowhere'"),
+        (("nowhere", "out", checkpoint), "There is no image and no folder 'nowhere'"),
         (("empty", "out", checkpoint), "'empty' holds no image"),
         ((folder / "data", folder / "data" / "out", checkpoint), "lie in one another"),
         (
