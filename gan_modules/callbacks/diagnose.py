@@ -19,6 +19,7 @@ from torch.optim import Optimizer
 from gan_modules.callbacks import diagnostics
 from gan_modules.callbacks.sampling import reals
 from gan_modules.callbacks.warnings import Limits, find_warnings
+from gan_modules.engine.run_folder import run_folder
 from gan_modules.errors import GANError
 from gan_modules.families.capabilities import Judges, Samples, require
 from gan_modules.functional.neighbours import density_coverage, duplicate_rates
@@ -293,7 +294,7 @@ class Diagnose(Callback):
         active = {name: sentence for name, sentence in found.items() if self._lasting[name] >= self.patience}
         before, self._active = self._active, active
         module.log("warnings", len(active), prog_bar=True, logger=False)
-        folder = Path(trainer.log_dir or trainer.default_root_dir)  # every process must ask for it
+        folder = run_folder(trainer)  # every process must ask for it
         if self.stop and active:
             trainer.should_stop = True
         if not trainer.is_global_zero:

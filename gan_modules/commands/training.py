@@ -15,10 +15,12 @@ from torch import Tensor
 
 import gan_modules.callbacks  # noqa: F401  # so that configurations name them without their module
 from gan_modules.commands.configs import DEFAULTS, run_name
+from gan_modules.commands.continued import ConfigFile, continue_curves, is_complete, place_run, run_to_continue
 from gan_modules.commands.parser import ArgumentParser, class_arguments, required_arguments
 from gan_modules.commands.words import check_names, name_configs
 from gan_modules.engine.checkpoint import KEY, class_path, import_class, read_checkpoint
 from gan_modules.engine.game import GAN
+from gan_modules.engine.run_folder import choose_run_folder, run_folder
 from gan_modules.errors import GANError
 from gan_modules.families.capabilities import Samples, Translates
 from gan_modules.families.data_spec import data_spec
@@ -42,9 +44,13 @@ class PredictionWriter(BasePredictionWriter):
         dataloader_idx: int,
     ) -> None:
         """Write the samples of one batch; the file's name has the process, the batch and the place in it."""
-        folder = Path(trainer.log_dir or trainer.default_root_dir) / "predictions"
+        folder = run_folder(trainer) / "predictions"
         names = [f"{trainer.global_rank}_{batch_idx:05d}_{index:03d}" for index in range(len(prediction))]
         save_samples(prediction, folder, cast(Samples, pl_module).kind, names=names)
+
+
+class AlreadyCompleteError(Exception):
+    """There is no training left to do."""
 
 
 class CommandLine(LightningCLI):
@@ -53,6 +59,8 @@ class CommandLine(LightningCLI):
     def __init__(self, command: str, words: Sequence[str]) -> None:
         self.command = command
         self.words = name_configs(words)
+        self.run: Path | None = None  # the folder of the run that this one goes on with
+        self.steps = 0  # played before
         super().__init__(
             GAN,
             LightningDataModule,
@@ -63,7 +71,7 @@ class CommandLine(LightningCLI):
             trainer_defaults={"default_root_dir": "runs"},
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,
-            save_config_kwargs={"overwrite": True},
+            save_config_callback=ConfigFile,
         )
 
     def _set_seed(self) -> None:
@@ -98,10 +106,19 @@ class CommandLine(LightningCLI):
         if path is None or path in ("last", "best", "hpc"):
             return
         asked = import_class(self.settings.model.class_path, GAN, "model")
-        if (made_by := read_checkpoint(path)[KEY]["class"]) != class_path(asked):
+        checkpoint = read_checkpoint(path)
+        if (made_by := checkpoint[KEY]["class"]) != class_path(asked):
             name = made_by.rpartition(".")[2] if made_by.startswith("gan_modules.") else made_by
             raise GANError(
                 f"'{path}' holds a {name}, not a {asked.__name__}: pass --model {name}, or another checkpoint."
+            )
+        if self.command != "fit":
+            return
+        self.run, self.steps = run_to_continue(path), checkpoint["global_step"]
+        if is_complete(checkpoint, self.settings.trainer):
+            raise AlreadyCompleteError(
+                f"Already complete: '{path}' has played all {self.steps} steps; to go on, raise --trainer.max_steps or "
+                f"--trainer.max_epochs."
             )
 
     def instantiate_classes(self) -> None:
@@ -114,11 +131,18 @@ class CommandLine(LightningCLI):
         self.model = self._build(model=arguments).model
         for name, network in self._networks().items():
             self.model.hparams[name] = {"init_args": {}} | network.as_dict()  # remembered in plain values
-        self._complete(settings)
+        place = self._complete(settings)
         rest = dict(settings.items(branches=True, nested=False))
         del rest["data"], rest["model"]
+        rest["trainer"] = settings.trainer.clone()
+        chosen = any(word.startswith(("--trainer.logger", "--trainer.default_root_dir")) for word in self.words)
+        folder = place_run(rest["trainer"], place, self.run, chosen)
         self.config_init = _namespace(**{self.command: self._build(**rest)})
         self.trainer = self.instantiate_trainer()
+        if folder is not None:
+            choose_run_folder(self.trainer, folder)
+        if self.run is not None:
+            continue_curves(self.trainer, self.run, self.steps)
 
     def _build(self, **settings: Any) -> Namespace:
         built: Namespace = self._parser(self.command).instantiate_classes(_namespace(**settings))
@@ -144,12 +168,17 @@ class CommandLine(LightningCLI):
                 )
         return supplied
 
-    def _complete(self, settings: Namespace) -> None:
-        """Fill in what the defaults leave open: the run's name, previews that suit the model, the best checkpoint."""
+    def _complete(self, settings: Namespace) -> Path:
+        """Fill in what the defaults leave open: the run's name, previews that suit the model, the best checkpoint.
+
+        Returns:
+            The folder in which such runs lie.
+        """
         trainer = settings.trainer
+        name = run_name(self.words) or f"{type(self.model).__name__}_{type(self.datamodule).__name__}".lower()
+        name = name.removesuffix("datamodule")
         if trainer.logger is None:
-            name = run_name(self.words) or f"{type(self.model).__name__}_{type(self.datamodule).__name__}".lower()
-            place = _namespace(save_dir=str(trainer.default_root_dir), name=name.removesuffix("datamodule"))
+            place = _namespace(save_dir=str(trainer.default_root_dir), name=name, version=None)
             trainer.logger = _namespace(class_path="lightning.pytorch.loggers.CSVLogger", init_args=place)
         callbacks = trainer.callbacks or []
         for callback in callbacks:
@@ -162,6 +191,7 @@ class CommandLine(LightningCLI):
             callbacks = [callback for callback in callbacks if _short(callback) not in unfit]
         # of what the defaults hold, the user's own replaces theirs
         trainer.callbacks = list({_kept_once(callback): callback for callback in callbacks}.values())
+        return Path(trainer.default_root_dir, name)
 
     def predict(self, **arguments: Any) -> None:
         """Write the images that the model makes of the test data's batches, instead of gathering them in memory."""
@@ -171,7 +201,7 @@ class CommandLine(LightningCLI):
     def after_fit(self) -> None:
         """Say what the run has left, and where."""
         trainer = self.trainer
-        folder = trainer.log_dir or trainer.default_root_dir  # which the first process tells the others
+        folder = run_folder(trainer)  # which the first process tells the others
         if not trainer.is_global_zero:
             return
         scores = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
@@ -200,7 +230,10 @@ class CommandLine(LightningCLI):
 
 def train(command: str, words: Sequence[str]) -> None:
     """Run ``fit``, ``validate``, ``test`` or ``predict`` with its words."""
-    CommandLine(command, words)
+    try:
+        CommandLine(command, words)
+    except AlreadyCompleteError as complete:
+        print(complete)
 
 
 def _equal(given: Any, default: Any) -> bool:
