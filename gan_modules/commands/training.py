@@ -103,7 +103,12 @@ class CommandLine(LightningCLI):
         path = self.settings.get("ckpt_path")
         if path is None and self.command != "fit":
             sys.stderr.write(f"No --ckpt_path is given: {self.command} looks at untrained weights.\n")
-        if path is None or path in ("last", "best", "hpc"):
+        if path == "best":
+            raise GANError(
+                "--ckpt_path best: this command has no earlier best checkpoint; name the file, such as "
+                "runs/…/checkpoints/best.ckpt, which a fit with --monitor saves."
+            )
+        if path is None or path in ("last", "hpc"):
             return
         asked = import_class(self.settings.model.class_path, GAN, "model")
         checkpoint = read_checkpoint(path)
@@ -181,6 +186,11 @@ class CommandLine(LightningCLI):
             place = _namespace(save_dir=str(trainer.default_root_dir), name=name, version=None)
             trainer.logger = _namespace(class_path="lightning.pytorch.loggers.CSVLogger", init_args=place)
         callbacks = trainer.callbacks or []
+        if any(_short(callback) == "LearningRateFinder" for callback in callbacks):
+            raise GANError(
+                "LearningRateFinder looks for the rate of a single optimizer, and a game has one for each player: "
+                "leave it out, and choose the rates among the model's arguments."
+            )
         for callback in callbacks:
             if _is_best(callback) and callback.init_args.monitor is None:
                 callback.init_args.monitor = settings.monitor
