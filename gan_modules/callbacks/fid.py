@@ -32,7 +32,7 @@ class FID(Scores):
 
     def __init__(
         self,
-        feature: nn.Module | str | Path | None = None,  # the parser tries a class first
+        feature: nn.Module | None = None,
         weights: str | Path | None = None,
         num_samples: int | None = None,
         batch_size: int = 64,

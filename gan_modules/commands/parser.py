@@ -69,6 +69,8 @@ def _sentence(message: str) -> str:
         return f"{missing[1]}{', '.join(f'--{name}' for name in names)}"
     keys = ".".join(re.findall(r"Parser key \"([\w.]+)\"", message))
     said = re.sub(r"Parser key \"[\w.]+\":\s*", "", " ".join(lines))
+    if strange := re.search(r"Expected a dot import path string: (\S+)", said):
+        said = f"'{strange[1]}' is no class that fits here: name it with its module, as in mine.Network"
     return f"--{keys}: {said}" if keys else said
 
 

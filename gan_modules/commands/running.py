@@ -29,6 +29,7 @@ from gan_modules.commands.training import train
 from gan_modules.commands.words import check_names
 from gan_modules.engine.allocator import keep_freed_memory
 from gan_modules.engine.checkpoint import import_own
+from gan_modules.engine.quiet import hush
 from gan_modules.errors import GANError
 
 LOGGERS = {  # libraries whose errors are about the user's account or server, with the remedy
@@ -42,6 +43,7 @@ LOGGERS = {  # libraries whose errors are about the user's account or server, wi
 def run(command: str, words: Sequence[str]) -> None:
     """Run a command with its words; a mistake of the user's ends in one sentence and status 2."""
     keep_freed_memory()
+    hush()
     if os.getcwd() not in sys.path:  # the user's own classes; last, so that they hide no installed package
         sys.path.append(os.getcwd())
     try:

@@ -9,11 +9,11 @@ from typing import Any, cast
 
 from jsonargparse import Namespace
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.callbacks import BasePredictionWriter, ModelCheckpoint
+from lightning.pytorch.callbacks import BasePredictionWriter, ModelCheckpoint, ProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from torch import Tensor
 
-import gan_modules.callbacks  # noqa: F401  # so that configurations name them without their module
+from gan_modules.callbacks import StepProgress  # and so configurations name all of them without their module
 from gan_modules.commands.configs import DEFAULTS, run_name
 from gan_modules.commands.continued import ConfigFile, continue_curves, is_complete, place_run, run_to_continue
 from gan_modules.commands.parser import ArgumentParser, class_arguments, required_arguments
@@ -143,6 +143,7 @@ class CommandLine(LightningCLI):
         chosen = any(word.startswith(("--trainer.logger", "--trainer.default_root_dir")) for word in self.words)
         folder = place_run(rest["trainer"], place, self.run, chosen)
         self.config_init = _namespace(**{self.command: self._build(**rest)})
+        self._choose_progress_bar(self.config_init[self.command].trainer)
         self.trainer = self.instantiate_trainer()
         if folder is not None:
             choose_run_folder(self.trainer, folder)
@@ -203,6 +204,12 @@ class CommandLine(LightningCLI):
         trainer.callbacks = list({_kept_once(callback): callback for callback in callbacks}.values())
         return Path(trainer.default_root_dir, name)
 
+    def _choose_progress_bar(self, trainer: Namespace) -> None:
+        """Show the game's progress, where the user wants some and has chosen no other bar."""
+        others = any(isinstance(callback, ProgressBar) for callback in trainer.callbacks)
+        if trainer.enable_progress_bar is not False and not others and not trainer.barebones:
+            trainer.callbacks.append(StepProgress())
+
     def predict(self, **arguments: Any) -> None:
         """Write the images that the model makes of the test data's batches, instead of gathering them in memory."""
         self.trainer.callbacks.append(PredictionWriter(write_interval="batch"))  # type: ignore[attr-defined]
@@ -218,11 +225,22 @@ class CommandLine(LightningCLI):
         print(f"\nPlayed {trainer.global_step} steps; everything is in {folder}")
         for name, value in scores.items():
             print(f"  {name:<12} {value:.4g}")
-        saver = trainer.checkpoint_callback
-        if isinstance(saver, ModelCheckpoint) and (saved := saver.last_model_path or saver.best_model_path):
-            print(f"  {'checkpoint':<12} {saved}")
+        if saved := self._saved():
+            for path, score in saved.items():
+                print(f"  {Path(path).stem:<12} {path}{'' if score is None else f' ({score:.4g})'}")
             if uses := [use for use, needed in USES.items() if isinstance(self.model, needed)]:
-                print(f"\ngan-modules {uses[0]} --ckpt_path {saved}{''.join(self._own_classes())}")
+                print(f"\ngan-modules {uses[0]} --ckpt_path {next(iter(saved))}{''.join(self._own_classes())}")
+
+    def _saved(self) -> dict[str, float | None]:
+        """Return the last and the best checkpoints, each with its score where there is a monitor."""
+        trainer = self.trainer
+        last = trainer.callback_metrics.get(self.settings.monitor or "")
+        savers = [saver for saver in trainer.checkpoint_callbacks if isinstance(saver, ModelCheckpoint)]
+        saved = {saver.last_model_path: None if last is None else float(last) for saver in savers}
+        for saver in savers:
+            score = saver.best_model_score
+            saved.setdefault(saver.best_model_path, None if score is None else float(score))
+        return {path: score for path, score in saved.items() if path}
 
     def _own_classes(self) -> Iterator[str]:
         """Give the arguments that a command needs to know the checkpoint's classes."""

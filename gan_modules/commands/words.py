@@ -115,7 +115,7 @@ def _find_listed(name: str, kind: str) -> type | None:
         if found is None:
             raise GANError(f"--trainer.{kind} {name}: '{module}' has no '{short}'.")
         return found if isclass(found) else None
-    known = {cls.__name__: cls for cls in _subclasses(base) if not cls.__name__.startswith("_")}
+    known = {cls.__name__: cls for cls in reversed([*_subclasses(base)]) if not cls.__name__.startswith("_")}
     if name not in known:
         ours = sorted(short for short, cls in known.items() if cls.__module__.startswith(f"gan_modules.{kind}."))
         among = f" (there are {', '.join(ours)}, and Lightning's)" if ours else ""

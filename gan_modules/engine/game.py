@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import math
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Self, cast
@@ -22,10 +21,12 @@ from gan_modules.engine.checkpoint import KEY, CheckpointFiles, check_weights, c
 from gan_modules.engine.compile import compile_networks
 from gan_modules.engine.distributed import destroy_group_at_exit, explain_every_message, shard
 from gan_modules.engine.ema import MovingAverages
+from gan_modules.engine.final_validation import FinalValidation
 from gan_modules.engine.inputs import Inputs
 from gan_modules.engine.loading import CheckpointMixin
 from gan_modules.engine.loop import AlternatingLoop
 from gan_modules.engine.players import Compile, Phase, Player
+from gan_modules.engine.quiet import hush
 from gan_modules.engine.resume import Stateful
 from gan_modules.engine.scalers import in_own_precision
 from gan_modules.engine.signals import GracefulShutdown
@@ -104,6 +105,7 @@ class GAN(CheckpointMixin, ABC):
         compile: Compile = False,
     ) -> None:
         super().__init__()
+        hush()
         if not 0 <= ema_half_life < math.inf:
             raise GANError(f"ema_half_life={ema_half_life} must be a number of images, or 0 for no average.")
         self.automatic_optimization = False
@@ -218,7 +220,7 @@ class GAN(CheckpointMixin, ABC):
 
     def configure_callbacks(self) -> list[Callback]:
         """Return what every fit needs."""
-        return [GracefulShutdown()]
+        return [GracefulShutdown(), FinalValidation()]
 
     def setup(self, stage: str) -> None:
         """Prepare checkpoints, precision, compilation and averages before anything is computed."""
@@ -228,8 +230,6 @@ class GAN(CheckpointMixin, ABC):
             explain_every_message(self.trainer)
         if type(strategy.checkpoint_io) is TorchCheckpointIO:  # else the user has chosen one
             strategy.checkpoint_io = CheckpointFiles()
-        # ModelCheckpoint's advice to save what was before the step; here it is what is after the step that counts
-        warnings.filterwarnings("ignore", ".*no pre-optimization state was saved")
         for name in self._averages.names():
             if not self._averages.tracks(name, self.get_submodule(name)):  # replaced since
                 self.track_average(name)

@@ -59,6 +59,33 @@ def end_restart(trainer: Trainer) -> None:
     loop.epoch_loop.reset_restart_stage()
 
 
+def validates_after_this_batch(trainer: Trainer) -> bool:
+    """Return whether a validation follows the batch that has just been trained on."""
+    loop = trainer.fit_loop
+    return bool(loop.epoch_loop._should_check_val_fx(loop._data_fetcher))
+
+
+def ends_after_this_batch(trainer: Trainer) -> bool:
+    """Return whether the fit ends with the batch that has just been trained on."""
+    loop = trainer.fit_loop
+    if trainer.max_steps != -1 and trainer.global_step >= trainer.max_steps:
+        return True
+    if trainer.should_stop and loop._can_stop_early:
+        return True
+    ends_epoch = trainer.is_last_batch or loop.epoch_loop._num_ready_batches_reached()
+    return ends_epoch and trainer.max_epochs not in (None, -1) and trainer.current_epoch + 1 >= trainer.max_epochs
+
+
+def validate_after_this_batch(trainer: Trainer) -> None:
+    """Let a validation follow the batch that has just been trained on, whether it is due or not."""
+    trainer.fit_loop.epoch_loop._should_check_val_fx = _return_true  # type: ignore[method-assign]
+
+
+def validate_when_due(trainer: Trainer) -> None:
+    """Undo `validate_after_this_batch`."""
+    trainer.fit_loop.epoch_loop.__dict__.pop("_should_check_val_fx", None)
+
+
 def skip_capture_check(optimizer: Optimizer) -> None:
     """Keep torch from asking before each step whether a CUDA graph is recorded, on a machine that steps on the CPU.
 
@@ -90,6 +117,10 @@ def before_this_process_is_killed(action: Callable[[], None]) -> None:
 def _both(first: Callable[[], None], second: Callable[[], None]) -> None:
     first()
     second()
+
+
+def _return_true(*_: Any) -> bool:
+    return True
 
 
 def _do_nothing(*_: Any) -> None:

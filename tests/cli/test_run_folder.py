@@ -13,7 +13,7 @@ CPU = ["--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false", "--tr
 TINY = ["--model=DCGAN", "--model.base_channels=2", "--model.latent_dim=4", "--data=DigitsDataModule", *CPU]
 TINY += ["--data.batch_size=4", "--trainer.limit_val_batches=2", "--trainer.num_sanity_val_steps=0"]
 TINY += ["--trainer.log_every_n_steps=1"]
-SCORES = {"class_path": "Scores", "init_args": {"metrics": ["fid"], "features": "digits"}}
+SCORES = {"class_path": "gan_modules.callbacks.Scores", "init_args": {"metrics": ["fid"], "features": "digits"}}
 WATCHED = [f"--trainer.callbacks+={json.dumps(SCORES)}", "--trainer.val_check_interval=2"]
 LOGGERS = {
     "csv": [],
