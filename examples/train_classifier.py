@@ -1,6 +1,6 @@
 """Train the small classifier whose features measure Frechet distances.
 
-    python examples/train_classifier.py                    # the bundled digits.safetensors, anew
+    python examples/train_classifier.py --out digits.safetensors       # one like the bundled one
     python examples/train_classifier.py --data FashionMNISTDataModule --data.root data --data.batch_size 256 \
         --out fashion.safetensors --name fashion --widths '[16, 32, 64]' --num_features 128 --epochs 4
 
@@ -18,11 +18,9 @@ from jsonargparse import auto_cli
 from torch import Tensor
 from torch.nn import functional as F
 
-import gan_modules
 from datamodules import DigitsDataModule, ImageDataModule
+from gan_modules.errors import GANError
 from gan_modules.metrics import Classifier, ClassifierFeatures
-
-BUNDLED = Path(gan_modules.__file__).parent / "metrics" / "digits.safetensors"
 
 
 def augment(images: Tensor) -> Tensor:
@@ -42,7 +40,7 @@ def augment(images: Tensor) -> Tensor:
 
 def main(
     data: ImageDataModule | None = None,
-    out: Path = BUNDLED,
+    out: Path = Path("digits.safetensors"),
     name: str = "digits",
     widths: tuple[int, ...] = (32, 64, 64),
     num_features: int = 64,
@@ -53,13 +51,18 @@ def main(
 
     Args:
         data: Labelled, square images; scikit-learn's digits by default.
-        out: Safetensors file to write.
+        out: Safetensors file to write, which must not exist.
         name: Name of the features, and so of the score: ``fd_<name>``.
         widths: Channels of each convolution.
         num_features: Number of features.
         epochs: Passes over the training set.
         seed: Seed of the weights and the augmentation.
+
+    Raises:
+        GANError: If the file exists: scores by its features would change their meaning.
     """
+    if out.exists():
+        raise GANError(f"'{out}' exists: name another file by --out.")
     torch.manual_seed(seed)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     data = data or DigitsDataModule()

@@ -20,6 +20,7 @@ from gan_modules.callbacks import diagnostics
 from gan_modules.callbacks.sampling import columns, is_first_loader
 from gan_modules.callbacks.warnings import Limits, find_warnings
 from gan_modules.engine.lightning_compat import takes_scaled_gradients
+from gan_modules.engine.run_folder import run_folder
 from gan_modules.errors import GANError
 from gan_modules.families.capabilities import Judges, Samples, require
 from gan_modules.functional.neighbours import density_coverage, duplicate_rates
@@ -297,7 +298,7 @@ class Diagnose(Callback):
         active = {name: sentence for name, sentence in found.items() if self._lasting[name] >= self.patience}
         before, self._active = self._active, active
         module.log("warnings", len(active), prog_bar=True, logger=False)
-        folder = Path(trainer.log_dir or trainer.default_root_dir)  # every process must ask for it
+        folder = run_folder(trainer)  # every process must ask for it
         if self.stop and active:
             trainer.should_stop = True
         if not trainer.is_global_zero:

@@ -49,21 +49,26 @@ class SampleGrid(Callback):
         self.num_samples = num_samples
         self.every_n_steps = every_n_steps
         self.seed = check_seed(seed)
-        self._drawn: int | None = None  # the step of the newest picture
-        self._batch: tuple[Any, ...]  # the first, whose points are behind every scatter, so that scatters compare
+        self._drawn: int | None = None  # the step of the newest picture; before the first one, of the fit's beginning
+        self._batch: tuple[Any, ...] | None = (
+            None  # the first: its points are behind every scatter, so that they compare
+        )
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Refuse, before any training, what cannot be drawn."""
         model = require(pl_module, Samples, "SampleGrid")
         check_drawable(model.kind, model.sample_shape, "SampleGrid")
-        self._drawn = None
+        self._drawn = self._batch = None
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Draw when enough steps are complete; a step may take several batches, and is drawn once."""
-        if self._drawn is None:
+        step = trainer.global_step
+        if not self._batch:
             self._batch = columns(pl_module, batch)
-        if trainer.global_step % self.every_n_steps == 0 and trainer.global_step != self._drawn:
+        if step % self.every_n_steps == 0 and step != self._drawn:
             self._draw(trainer, pl_module)
+        elif self._drawn is None:
+            self._drawn = step
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw what training ended with, unless nothing was trained."""

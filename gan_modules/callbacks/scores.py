@@ -14,6 +14,7 @@ from torch import nn
 
 from gan_modules.callbacks.counting import too_few_reals
 from gan_modules.callbacks.sampling import columns, is_first_loader
+from gan_modules.engine.run_folder import run_folder
 from gan_modules.errors import GANError
 from gan_modules.families.capabilities import Samples, require
 from gan_modules.metrics.features import FeatureNetwork
@@ -226,9 +227,9 @@ def run_info(trainer: Trainer, model: LightningModule) -> RunInfo:
 def append_records(trainer: Trainer, scores: Sequence[Score]) -> None:
     """Append records to the run folder's file; warn if the disk refuses, since training can go on.
 
-    Every process must call it, since the trainer's `log_dir` needs them all.
+    Every process must call it; see `run_folder`.
     """
-    folder = Path(trainer.log_dir or trainer.default_root_dir)
+    folder = run_folder(trainer)
     if trainer.is_global_zero:
         try:
             append(folder / FILE, scores)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import inspect
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
+import docstring_parser
 from jsonargparse import get_loader, set_loader
 from lightning.pytorch.cli import LightningArgumentParser
 
@@ -54,7 +55,26 @@ class ArgumentParser(LightningArgumentParser):
         if inspect.isclass(theclass) and issubclass(theclass, GAN):  # jsonargparse's own word for what another supplies
             kwargs["linked_targets"] = required_arguments(theclass)
         names: list[str] = super().add_class_arguments(theclass, nested_key, **kwargs)
+        if inspect.isclass(theclass):
+            self._explain_inherited(theclass, names)
         return names
+
+    def _explain_inherited(self, theclass: type, names: Sequence[str]) -> None:
+        """Give the arguments that a class hands on as ``**options`` the text and the default of the base that has them.
+
+        jsonargparse knows their types alone.
+        """
+        inherited = inherited_arguments(theclass)
+        for action in self._actions:
+            name = action.dest.rpartition(".")[2]
+            if action.dest in names and not action.help and name in inherited:
+                text, default = inherited[name]
+                action.help = f"{text} (default: {default})".replace("%", "%%")
+
+    def format_help(self, *args: Any, **kwargs: Any) -> str:
+        """Return the help, without the list of all of torch's modules wherever an argument is a network."""
+        text: str = super().format_help(*args, **kwargs)
+        return re.sub(r"(type:[^()]*\bModule\b[^()]*?(?:default:\s+null)?),\s+known\s+subclasses:[^)]*\)", r"\1)", text)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Say what is wrong and leave with status 2."""
@@ -79,7 +99,13 @@ def _sentence(message: str) -> str:
         return f"--{keys} {plain}"
     noise = r"Does not validate|Subtypes:|Errors:|- Expected a <class 'NoneType'>|Given value|Problem with given class"
     lines = [line.strip(" -") for line in message.splitlines() if line.strip() and not re.search(noise, line)]
+    lines = list(dict.fromkeys(lines))  # each type of several that a value may have says the same
+    if missing := re.fullmatch(r"(.* required: )([\w., ]+)", " ".join(lines)):
+        names = [name.strip().removeprefix("fit.") for name in missing[2].split(",")]
+        return f"{missing[1]}{', '.join(f'--{name}' for name in names)}"
     said = re.sub(r"Parser key \"[\w.]+\":\s*", "", " ".join(lines))
+    if strange := re.search(r"Expected a dot import path string: (\S+)", said):
+        said = f"'{strange[1]}' is no class that fits here: name it with its module, as in mine.Network"
     return f"--{keys}: {said}" if keys else said
 
 
@@ -99,6 +125,22 @@ def _plain_type(expected: str) -> str:
     if length := re.fullmatch(r"tuple with (\d+) elements", expected):
         return f"a list of {length[1]}"
     return TYPES.get(expected, "")
+
+
+def inherited_arguments(cls: type) -> dict[str, tuple[str, Any]]:
+    """Return the text and the default of each argument that the classes before `cls` explain in their docstrings."""
+    found: dict[str, tuple[str, Any]] = {}
+    for base in reversed(inspect.getmro(cls)[1:]):
+        if "__init__" in vars(base) and base.__doc__:
+            texts = {
+                each.arg_name: each.description
+                for each in docstring_parser.parse(inspect.cleandoc(base.__doc__)).params
+            }
+            for name, parameter in inspect.signature(vars(base)["__init__"]).parameters.items():
+                if (text := texts.get(name)) is not None:
+                    default = None if parameter.default is parameter.empty else parameter.default
+                    found[name] = (" ".join(text.split()), "null" if default is None else default)
+    return found
 
 
 def class_arguments(cls: type) -> dict[str, Any]:

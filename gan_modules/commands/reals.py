@@ -10,6 +10,7 @@ import yaml
 import datamodules
 from datamodules import GANDataModule
 from gan_modules.commands.images import DataPart, ImagePlace, SampleSet
+from gan_modules.engine.run_folder import CONFIG
 from gan_modules.errors import GANError
 from gan_modules.families.data_spec import Kind, data_spec, sample_kind
 from gan_modules.scoring.statistics import Statistics, read_statistics
@@ -79,7 +80,7 @@ def noted_data(run: Path | None) -> GANDataModule:
     """
     if run is None:
         raise GANError(f"There are no real samples to compare with: {OTHERWISE}.")
-    file = run / "config.yaml"
+    file = run / CONFIG
     try:
         noted = yaml.safe_load(file.read_text())["data"]
         path, arguments = str(noted["class_path"]), dict(noted.get("init_args") or {})

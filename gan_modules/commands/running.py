@@ -13,8 +13,10 @@ from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from itertools import takewhile
 from pathlib import Path
+from types import ModuleType
 from typing import get_args, get_origin, get_type_hints
 
+import lightning
 from jsonargparse import ActionConfigFile  # type: ignore[attr-defined]  # it is public, but not listed
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
@@ -27,7 +29,15 @@ from gan_modules.commands.training import train
 from gan_modules.commands.words import check_names
 from gan_modules.engine.allocator import keep_freed_memory
 from gan_modules.engine.checkpoint import import_own
+from gan_modules.engine.quiet import hush
 from gan_modules.errors import GANError
+
+LOGGERS = {  # libraries whose errors are about the user's account or server, with the remedy
+    "wandb": "log in by `wandb login`, keep the run on this machine by --trainer.logger.offline=true",
+    "mlflow": "see that the server of --trainer.logger.tracking_uri answers",
+    "comet_ml": "see that COMET_API_KEY holds your key",
+    "neptune": "see that NEPTUNE_API_TOKEN holds your key",
+}
 
 
 def run(command: str, words: Sequence[str]) -> None:
@@ -35,6 +45,7 @@ def run(command: str, words: Sequence[str]) -> None:
     keep_freed_memory()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names on the disk need not be text
+    hush()
     if os.getcwd() not in sys.path:  # the user's own classes; last, so that they hide no installed package
         sys.path.append(os.getcwd())
     try:
@@ -42,14 +53,12 @@ def run(command: str, words: Sequence[str]) -> None:
             train(command, words)
         else:
             _call(command, words)
-    except (ValueError, OSError, MisconfigurationException) as error:
+    except Exception as error:
         # the parser wraps what a constructor says
         said = next(filter(_is_users, _causes(error)), None)
         if os.environ.get("GAN_MODULES_TRACEBACK") or said is None:
             raise
-        # an error from a loader's process arrives with that process's traceback before its sentence
-        message = str(said).strip().rpartition("DataError: ")[2]
-        sys.stderr.write(f"error: {message}\n")
+        sys.stderr.write(f"error: {_sentence(said)}\n")
         sys.exit(2)
 
 
@@ -102,9 +111,31 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _is_users(error: BaseException) -> bool:
-    """Return whether our code, the disk or Lightning has said to the user what is wrong; all else is a defect."""
-    if isinstance(error, GANError | DataError | OSError | MisconfigurationException):
+    """Return whether our code, the disk, Lightning or a logger has told the user what is wrong; all else is a defect.
+
+    Lightning raises errors of Python's own classes, too, where it means the user; what it did not foresee is raised
+    elsewhere, or by no ``raise``.
+    """
+    if isinstance(error, GANError | DataError | OSError | MisconfigurationException) or _library(error) in LOGGERS:
         return True
-    raised_in = Path(traceback.extract_tb(error.__traceback__)[-1].filename).resolve()
-    homes = [Path(package.__file__).resolve().parent for package in (gan_modules, datamodules) if package.__file__]
-    return any(raised_in.is_relative_to(home) for home in homes)
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    if _is_in(place.filename, lightning):
+        return (place.line or "").startswith("raise ")
+    return isinstance(error, ValueError) and any(_is_in(place.filename, home) for home in (gan_modules, datamodules))
+
+
+def _is_in(file: str, package: ModuleType) -> bool:
+    return package.__file__ is not None and Path(file).resolve().is_relative_to(Path(package.__file__).resolve().parent)
+
+
+def _library(error: BaseException) -> str:
+    return type(error).__module__.partition(".")[0]
+
+
+def _sentence(error: BaseException) -> str:
+    """Return what an error says, in one line."""
+    said = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)  # whose str is a repr
+    # an error from a loader's process arrives with that process's traceback before its sentence
+    message = " ".join(said.rpartition("DataError: ")[2].split())
+    remedy = LOGGERS.get(_library(error))
+    return message if remedy is None else f"{message.rstrip('.')}; {remedy}, or leave --trainer.logger out."

@@ -17,6 +17,7 @@ from gan_modules.commands.images import ImagePlace, SampleSet
 from gan_modules.commands.numbers import Numbers, parse_numbers
 from gan_modules.commands.reals import noted_data, real_samples, real_statistics
 from gan_modules.engine.checkpoint import read_checkpoint
+from gan_modules.engine.run_folder import folder_of_checkpoint
 from gan_modules.errors import GANError
 from gan_modules.families.capabilities import Samples
 from gan_modules.families.data_spec import Kind, data_spec, sample_kind
@@ -131,7 +132,7 @@ def score(
         real, compared, conditional = None, False, False
     needs_reals = compared or conditional or (n is None and bool(models))
     if data is None and real is None and (needs_reals or count_modes):
-        data = noted_data(next(map(_run_folder, models), None))
+        data = noted_data(next(map(folder_of_checkpoint, models), None))
     subjects = _find_subjects(kind, models, fake, real, data, split, floor, n, needs_reals)
     evaluators: list[Evaluator | PointEvaluator] = []
     if by_features:
@@ -154,7 +155,7 @@ def score(
             each.check_model(model)
         if statistics is not None and isinstance(each, Evaluator):
             each.add_statistics(statistics)
-    files = {path: out or _run_folder(path) / FILE for path in models}
+    files = {path: out or folder_of_checkpoint(path) / FILE for path in models}
     elsewhere = out or next(iter(files.values()), Path(FILE))
     for file in {*files.values(), elsewhere}:
         append(file, [])  # a file that cannot be written is found before any work
@@ -369,10 +370,6 @@ def _shape(samples: SampleSet) -> tuple[int, ...]:
 
 def _title(samples: SampleSet) -> str:
     return " ".join(filter(None, (samples.name, samples.split)))
-
-
-def _run_folder(path: Path) -> Path:
-    return path.parent.parent if path.parent.name == "checkpoints" else path.parent
 
 
 def _steps(path: Path) -> int | None:

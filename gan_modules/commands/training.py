@@ -9,16 +9,18 @@ from typing import Any, cast
 
 from jsonargparse import Namespace
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.callbacks import BasePredictionWriter, ModelCheckpoint
+from lightning.pytorch.callbacks import BasePredictionWriter, ModelCheckpoint, ProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from torch import Tensor
 
-import gan_modules.callbacks  # noqa: F401  # so that configurations name them without their module
+from gan_modules.callbacks import StepProgress  # and so configurations name all of them without their module
 from gan_modules.commands.configs import DEFAULTS, run_name
+from gan_modules.commands.continued import ConfigFile, continue_curves, is_complete, place_run, run_to_continue
 from gan_modules.commands.parser import ArgumentParser, class_arguments, required_arguments
 from gan_modules.commands.words import check_names, name_configs
 from gan_modules.engine.checkpoint import KEY, class_path, import_class, read_checkpoint
 from gan_modules.engine.game import GAN
+from gan_modules.engine.run_folder import choose_run_folder, run_folder
 from gan_modules.errors import GANError
 from gan_modules.families.capabilities import Samples, Translates
 from gan_modules.families.data_spec import data_spec
@@ -45,12 +47,16 @@ class PredictionWriter(BasePredictionWriter):
 
         Where there are several loaders, the name has the loader's number too.
         """
-        folder = Path(trainer.log_dir or trainer.default_root_dir) / "predictions"
+        folder = run_folder(trainer) / "predictions"
         loader = f"{dataloader_idx}_" if len(trainer.num_predict_batches) > 1 else ""
         start, kind = f"{trainer.global_rank}_{loader}{batch_idx:05d}", cast(Samples, pl_module).kind
         names = [f"{start}_{index:03d}" for index in range(len(prediction))]
         # the points of a batch are one file, always of the same name
         save_samples(prediction, folder / start if kind == "point" else folder, kind, names=names)
+
+
+class AlreadyCompleteError(Exception):
+    """There is no training left to do."""
 
 
 class CommandLine(LightningCLI):
@@ -59,6 +65,8 @@ class CommandLine(LightningCLI):
     def __init__(self, command: str, words: Sequence[str]) -> None:
         self.command = command
         self.words = name_configs(words)
+        self.run: Path | None = None  # the folder of the run that this one goes on with
+        self.steps = 0  # played before
         super().__init__(
             GAN,
             LightningDataModule,
@@ -69,7 +77,7 @@ class CommandLine(LightningCLI):
             trainer_defaults={"default_root_dir": "runs"},
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,
-            save_config_kwargs={"overwrite": True},
+            save_config_callback=ConfigFile,
         )
 
     def _set_seed(self) -> None:
@@ -101,13 +109,27 @@ class CommandLine(LightningCLI):
         path = self.settings.get("ckpt_path")
         if path is None and self.command != "fit":
             sys.stderr.write(f"No --ckpt_path is given: {self.command} looks at untrained weights.\n")
-        if path is None or path in ("last", "best", "hpc"):
+        if path == "best":
+            raise GANError(
+                "--ckpt_path best: this command has no earlier best checkpoint; name the file, such as "
+                "runs/…/checkpoints/best.ckpt, which a fit with --monitor saves."
+            )
+        if path is None or path in ("last", "hpc"):
             return
         asked = import_class(self.settings.model.class_path, GAN, "model")
-        if (made_by := read_checkpoint(path)[KEY]["class"]) != class_path(asked):
+        checkpoint = read_checkpoint(path)
+        if (made_by := checkpoint[KEY]["class"]) != class_path(asked):
             name = made_by.rpartition(".")[2] if made_by.startswith("gan_modules.") else made_by
             raise GANError(
                 f"'{path}' holds a {name}, not a {asked.__name__}: pass --model {name}, or another checkpoint."
+            )
+        if self.command != "fit":
+            return
+        self.run, self.steps = run_to_continue(path), checkpoint["global_step"]
+        if is_complete(checkpoint, self.settings.trainer):
+            raise AlreadyCompleteError(
+                f"Already complete: '{path}' has played all {self.steps} steps; to go on, raise --trainer.max_steps or "
+                f"--trainer.max_epochs."
             )
 
     def instantiate_classes(self) -> None:
@@ -120,11 +142,19 @@ class CommandLine(LightningCLI):
         self.model = self._build(model=arguments).model
         for name, network in self._networks().items():
             self.model.hparams[name] = {"init_args": {}} | network.as_dict()  # remembered in plain values
-        self._complete(settings)
+        place = self._complete(settings)
         rest = dict(settings.items(branches=True, nested=False))
         del rest["data"], rest["model"]
+        rest["trainer"] = settings.trainer.clone()
+        chosen = any(word.startswith(("--trainer.logger", "--trainer.default_root_dir")) for word in self.words)
+        folder = place_run(rest["trainer"], place, self.run, chosen)
         self.config_init = _namespace(**{self.command: self._build(**rest)})
+        self._choose_progress_bar(self.config_init[self.command].trainer)
         self.trainer = self.instantiate_trainer()
+        if folder is not None:
+            choose_run_folder(self.trainer, folder)
+        if self.run is not None:
+            continue_curves(self.trainer, self.run, self.steps)
 
     def _build(self, **settings: Any) -> Namespace:
         built: Namespace = self._parser(self.command).instantiate_classes(_namespace(**settings))
@@ -150,14 +180,24 @@ class CommandLine(LightningCLI):
                 )
         return supplied
 
-    def _complete(self, settings: Namespace) -> None:
-        """Fill in what the defaults leave open: the run's name, previews that suit the model, the best checkpoint."""
+    def _complete(self, settings: Namespace) -> Path:
+        """Fill in what the defaults leave open: the run's name, previews that suit the model, the best checkpoint.
+
+        Returns:
+            The folder in which such runs lie.
+        """
         trainer = settings.trainer
+        name = run_name(self.words) or f"{type(self.model).__name__}_{type(self.datamodule).__name__}".lower()
+        name = name.removesuffix("datamodule")
         if trainer.logger is None:
-            name = run_name(self.words) or f"{type(self.model).__name__}_{type(self.datamodule).__name__}".lower()
-            place = _namespace(save_dir=str(trainer.default_root_dir), name=name.removesuffix("datamodule"))
+            place = _namespace(save_dir=str(trainer.default_root_dir), name=name, version=None)
             trainer.logger = _namespace(class_path="lightning.pytorch.loggers.CSVLogger", init_args=place)
         callbacks = trainer.callbacks or []
+        if any(_short(callback) == "LearningRateFinder" for callback in callbacks):
+            raise GANError(
+                "LearningRateFinder looks for the rate of a single optimizer, and a game has one for each player: "
+                "leave it out, and choose the rates among the model's arguments."
+            )
         for callback in callbacks:
             if _is_best(callback) and callback.init_args.monitor is None:
                 callback.init_args.monitor = settings.monitor
@@ -168,6 +208,13 @@ class CommandLine(LightningCLI):
             callbacks = [callback for callback in callbacks if _short(callback) not in unfit]
         # of what the defaults hold, the user's own replaces theirs
         trainer.callbacks = list({_kept_once(callback): callback for callback in callbacks}.values())
+        return Path(trainer.default_root_dir, name)
+
+    def _choose_progress_bar(self, trainer: Namespace) -> None:
+        """Show the game's progress, where the user wants some and has chosen no other bar."""
+        others = any(isinstance(callback, ProgressBar) for callback in trainer.callbacks)
+        if trainer.enable_progress_bar is not False and not others and not trainer.barebones:
+            trainer.callbacks.append(StepProgress())
 
     def predict(self, **arguments: Any) -> None:
         """Write the images that the model makes of the test data's batches, instead of gathering them in memory."""
@@ -177,18 +224,29 @@ class CommandLine(LightningCLI):
     def after_fit(self) -> None:
         """Say what the run has left, and where."""
         trainer = self.trainer
-        folder = trainer.log_dir or trainer.default_root_dir  # which the first process tells the others
+        folder = run_folder(trainer)  # which the first process tells the others
         if not trainer.is_global_zero:
             return
         scores = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
         print(f"\nPlayed {trainer.global_step} steps; everything is in {folder}")
         for name, value in scores.items():
             print(f"  {name:<12} {value:.4g}")
-        saver = trainer.checkpoint_callback
-        if isinstance(saver, ModelCheckpoint) and (saved := saver.last_model_path or saver.best_model_path):
-            print(f"  {'checkpoint':<12} {saved}")
+        if saved := self._saved():
+            for path, score in saved.items():
+                print(f"  {Path(path).stem:<12} {path}{'' if score is None else f' ({score:.4g})'}")
             if uses := [use for use, needed in USES.items() if isinstance(self.model, needed)]:
-                print(f"\ngan-modules {uses[0]} --ckpt_path {saved}{''.join(self._own_classes())}")
+                print(f"\ngan-modules {uses[0]} --ckpt_path {next(iter(saved))}{''.join(self._own_classes())}")
+
+    def _saved(self) -> dict[str, float | None]:
+        """Return the last and the best checkpoints, each with its score where there is a monitor."""
+        trainer = self.trainer
+        last = trainer.callback_metrics.get(self.settings.monitor or "")
+        savers = [saver for saver in trainer.checkpoint_callbacks if isinstance(saver, ModelCheckpoint)]
+        saved = {saver.last_model_path: None if last is None else float(last) for saver in savers}
+        for saver in savers:
+            score = saver.best_model_score
+            saved.setdefault(saver.best_model_path, None if score is None else float(score))
+        return {path: score for path, score in saved.items() if path}
 
     def _own_classes(self) -> Iterator[str]:
         """Give the arguments that a command needs to know the checkpoint's classes."""
@@ -206,7 +264,10 @@ class CommandLine(LightningCLI):
 
 def train(command: str, words: Sequence[str]) -> None:
     """Run ``fit``, ``validate``, ``test`` or ``predict`` with its words."""
-    CommandLine(command, words)
+    try:
+        CommandLine(command, words)
+    except AlreadyCompleteError as complete:
+        print(complete)
 
 
 def _equal(given: Any, default: Any) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import math
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Self, cast
@@ -24,12 +23,14 @@ from gan_modules.engine.class_names import agreed_names, class_names
 from gan_modules.engine.compile import compile_networks
 from gan_modules.engine.distributed import destroy_group_at_exit, explain_every_message, shard
 from gan_modules.engine.ema import MovingAverages
+from gan_modules.engine.final_validation import FinalValidation
 from gan_modules.engine.inputs import Inputs, as_tensors, map_tensors
 from gan_modules.engine.lightning_compat import was_compiled
 from gan_modules.engine.loading import CheckpointMixin
 from gan_modules.engine.loop import AlternatingLoop
 from gan_modules.engine.modes import begin_training
 from gan_modules.engine.players import Compile, Phase, Player
+from gan_modules.engine.quiet import hush
 from gan_modules.engine.resume import Stateful
 from gan_modules.engine.scalers import in_own_precision
 from gan_modules.engine.schedules import idle_from, planned_steps
@@ -113,6 +114,7 @@ class GAN(CheckpointMixin, ABC):
         compile: Compile = False,
     ) -> None:
         super().__init__()
+        hush()
         if not 0 <= ema_half_life < math.inf:
             raise GANError(f"ema_half_life={ema_half_life} must be a number of images, or 0 for no average.")
         self.automatic_optimization = False
@@ -304,7 +306,7 @@ class GAN(CheckpointMixin, ABC):
         if was_compiled(self):
             name = type(self).__name__
             raise GANError(f"torch.compile({name}(…)) would compile the updates too: pass {name}(…, compile=True).")
-        return [GracefulShutdown()]
+        return [GracefulShutdown(), FinalValidation()]
 
     def setup(self, stage: str) -> None:
         """Prepare checkpoints, precision, compilation and averages before anything is computed."""
@@ -317,10 +319,6 @@ class GAN(CheckpointMixin, ABC):
             explain_every_message(self.trainer)
         if type(strategy.checkpoint_io) is TorchCheckpointIO:  # else the user has chosen one
             strategy.checkpoint_io = CheckpointFiles()
-        # ModelCheckpoint's advice to save what was before the step; here it is what is after the step that counts
-        warnings.filterwarnings("ignore", ".*no pre-optimization state was saved")
-        # averages always are, and so is a frozen network that a loss asks
-        warnings.filterwarnings("ignore", r"Found \d+ module\(s\) in eval mode")
         for name in self._averages.names():
             if not self._averages.tracks(name, self.get_submodule(name)):  # replaced since
                 self.track_average(name)

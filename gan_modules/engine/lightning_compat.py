@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
@@ -66,6 +66,33 @@ def end_restart(trainer: Trainer) -> None:
     loop.epoch_loop.reset_restart_stage()
 
 
+def validates_after_this_batch(trainer: Trainer) -> bool:
+    """Return whether a validation follows the batch that has just been trained on."""
+    loop = trainer.fit_loop
+    return bool(loop.epoch_loop._should_check_val_fx(cast(Any, loop._data_fetcher)))
+
+
+def ends_after_this_batch(trainer: Trainer) -> bool:
+    """Return whether the fit ends with the batch that has just been trained on."""
+    loop = trainer.fit_loop
+    if trainer.max_steps != -1 and trainer.global_step >= trainer.max_steps:
+        return True
+    if trainer.should_stop and loop._can_stop_early:
+        return True
+    ends_epoch = trainer.is_last_batch or loop.epoch_loop._num_ready_batches_reached()
+    return ends_epoch and trainer.max_epochs not in (None, -1) and trainer.current_epoch + 1 >= trainer.max_epochs
+
+
+def validate_after_this_batch(trainer: Trainer) -> None:
+    """Let a validation follow the batch that has just been trained on, whether it is due or not."""
+    trainer.fit_loop.epoch_loop._should_check_val_fx = _return_true  # type: ignore[method-assign, assignment]
+
+
+def validate_when_due(trainer: Trainer) -> None:
+    """Undo `validate_after_this_batch`."""
+    trainer.fit_loop.epoch_loop.__dict__.pop("_should_check_val_fx", None)
+
+
 def skip_capture_check(optimizer: Optimizer) -> None:
     """Keep torch from asking before each step whether a CUDA graph is recorded, on a machine that steps on the CPU.
 
@@ -105,6 +132,10 @@ def sizes_of_one_are_free() -> AbstractContextManager[object]:
 def _both(first: Callable[[], None], second: Callable[[], None]) -> None:
     first()
     second()
+
+
+def _return_true(*_: Any) -> bool:
+    return True
 
 
 def _do_nothing(*_: Any) -> None:

@@ -352,7 +352,7 @@ class AlternatingLoop:
         """
         self.images_seen = state["images_seen"]
         if is_attached(self.module) and self.module.trainer.state.fn == TrainerFn.FITTING:
-            reopen_epoch(checkpoint["loops"]["fit_loop"])
+            reopen_epoch(checkpoint)
             self._to_continue = state
 
     def _continue(self, state: dict[str, Any]) -> None:

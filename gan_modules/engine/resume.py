@@ -11,6 +11,7 @@ import torch
 from lightning.pytorch import Trainer
 
 from gan_modules.engine.lightning_compat import end_restart
+from gan_modules.errors import GANError
 
 
 class Stateful(Protocol):
@@ -60,14 +61,23 @@ def begin_next_epoch(trainer: Trainer) -> None:
     end_restart(trainer)
 
 
-def reopen_epoch(loop: dict[str, Any]) -> None:
+def reopen_epoch(checkpoint: dict[str, Any]) -> None:
     """Continue the epoch that `max_steps` had ended, where the run is now made longer.
 
     Lightning would leave out the rest of the epoch's data.
 
     Args:
-        loop: The checkpoint's state of the fit loop; it is changed in place.
+        checkpoint: The whole checkpoint; its state of Lightning's fit loop is changed in place.
+
+    Raises:
+        GANError: If it holds weights alone.
     """
+    if not {"loops", "optimizer_states"} <= checkpoint.keys():
+        raise GANError(
+            "The checkpoint holds weights alone, and a training cannot go on without its optimizers: pass one that was "
+            "saved without save_weights_only, or begin with these weights by GAN.load_from_checkpoint(path)."
+        )
+    loop = checkpoint["loops"]["fit_loop"]
     progress = loop["epoch_progress"]
     if loop["epoch_loop.batch_progress"]["is_last_batch"]:
         return

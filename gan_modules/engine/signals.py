@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from itertools import chain, count
 from pathlib import Path
 from typing import Any, cast
 
@@ -55,7 +56,7 @@ class GracefulShutdown(Callback):
             self._previous[received](received, None)
             return
         folder = getattr(trainer.checkpoint_callback, "dirpath", None) or trainer.default_root_dir
-        path = Path(folder) / "interrupted.ckpt"
+        path = _unused(Path(folder) / "interrupted.ckpt", trainer.ckpt_path)
         trainer.save_checkpoint(path)
         if trainer.is_global_zero:
             print(
@@ -88,3 +89,9 @@ class GracefulShutdown(Callback):
             return 0
         received = torch.tensor(self._received, device=trainer.strategy.root_device)
         return int(cast(Tensor, trainer.strategy.reduce(received, reduce_op="max")))
+
+
+def _unused(path: Path, own: Any) -> Path:
+    """Return a path at which no other run has saved anything; `own` is what this run goes on from."""
+    paths = chain([path], (path.with_stem(f"{path.stem}-v{number}") for number in count(1)))
+    return next(each for each in paths if not each.exists() or (own and each.samefile(own)))

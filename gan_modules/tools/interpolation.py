@@ -61,7 +61,7 @@ def interpolate(
     if space is None:
         space = "w" if isinstance(model, HasStyles) else "z"
     parts = seed_latents(model, seeds), *seed_condition(model, seeds, labels)
-    z, *condition = (part.unflatten(0, (cells, keys)) for part in parts)
+    z, *condition = (part.view(cells, keys, *part.shape[1:]) for part in parts)
     stops = [(z[:, key], tuple(part[:, key] for part in condition)) for key in range(keys)]
     if space == "w":
         frames = _in_w(require(model, HasStyles, "space='w'"), stops, steps, truncation, ema)

@@ -10,6 +10,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 from torch import Tensor
 
+from gan_modules.engine.run_folder import run_folder
 from gan_modules.visuals.pictures import as_image
 
 # how each kind of logger takes a picture: logger, title, picture (3, H, W) uint8, step; the others take none
@@ -20,14 +21,6 @@ LOG: dict[type[Logger], Callable[[Any, str, Tensor, int], None]] = {
         logger.run_id, as_image(picture), key=title, step=step
     ),
 }
-
-
-def run_folder(trainer: Trainer) -> Path:
-    """Return the folder of the run: the first logger's, else the trainer's own.
-
-    Every process has to call it, since the trainer's `log_dir` needs them all.
-    """
-    return Path(trainer.log_dir or trainer.default_root_dir)
 
 
 def publish(

@@ -158,13 +158,29 @@ def test_csv_runs_keep_the_pictures_beside_their_metrics(tmp_path):
     assert names(Path(logger.log_dir) / "samples") == ["step_00000000.png", "step_00000005.png"]
 
 
+def test_a_continued_run_draws_what_it_ends_with(tmp_path):
+    """Its steps, 5 to 8, hold no multiple of `every_n_steps`; without a step there is nothing to draw."""
+    path = tmp_path / "checkpoints" / "last.ckpt"
+    fit(tmp_path, vanilla(), SampleGrid(num_samples=4)).save_checkpoint(path)
+    assert names(tmp_path / "samples") == ["step_00000000.png", "step_00000005.png"]
+    (tmp_path / "samples" / "step_00000005.png").unlink()
+    for steps, drawn in ((5, ["step_00000000.png"]), (8, ["step_00000000.png", "step_00000008.png"])):
+        options = {"logger": False, "accelerator": "cpu", "limit_val_batches": 0, "enable_checkpointing": False}
+        grid = SampleGrid(num_samples=4)
+        trainer = Trainer(max_steps=steps, callbacks=grid, default_root_dir=tmp_path, **options)
+        trainer.fit(model := vanilla(), DigitsDataModule(batch_size=32), ckpt_path=path)
+        assert names(tmp_path / "samples") == drawn
+    cells = make_grid(enlarged_bytes(model.sample(4, seed=0)), nrow=2, pad_value=255)
+    assert torch.equal(pixels(tmp_path / "samples" / "step_00000008.png"), cells)
+
+
 def test_wandb_offline_holds_the_pictures(tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_SILENT", "true")
     logger = WandbLogger(save_dir=tmp_path, offline=True)
     fit(tmp_path, vanilla(), SampleGrid(num_samples=4), logger=logger)
     logger.experiment.finish()
     kept = list(tmp_path.glob("wandb/offline-run-*/files/media/images/*.png"))
-    last = pixels(tmp_path / "samples" / "step_00000005.png")
+    last = pixels(tmp_path / logger.name / logger.version / "samples" / "step_00000005.png")
     assert len(kept) == 2
     assert sum(torch.equal(pixels(path), last) for path in kept) == 1
 

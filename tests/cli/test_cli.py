@@ -56,7 +56,7 @@ def test_config_trains_resumes_and_samples(name, run, tmp_path):
     assert pictures == ["step_00000000.png", "step_00000002.png"]
 
     run(*options, "--trainer.max_steps=4", "--ckpt_path", last_checkpoint(folder / "version_0"))
-    path = last_checkpoint(folder / "version_1")
+    path = last_checkpoint(folder)
     resumed = torch.load(path, weights_only=True)
     assert resumed["global_step"] == 4
     assert resumed["gan_modules"]["images_seen"] == 2 * saved["gan_modules"]["images_seen"] > 0

@@ -168,6 +168,29 @@ def test_the_loggers_axis_is_what_is_shown(tmp_path):
     assert len(rows) > 1
 
 
+def test_validation_can_be_asked_for(tmp_path):
+    class Asks(Plain):
+        def on_train_batch_end(self, *_):
+            step = self.trainer.global_step
+            due.append(lightning_compat.validates_after_this_batch(self.trainer))
+            ends.append(lightning_compat.ends_after_this_batch(self.trainer))
+            if step == 3:
+                lightning_compat.validate_after_this_batch(self.trainer)
+
+        def validation_step(self, batch, batch_idx):
+            if batch_idx == 0:
+                validated.append(self.trainer.global_step)
+            lightning_compat.validate_when_due(self.trainer)
+
+    due, ends, validated = [], [], []
+    options = {"accelerator": "cpu", "logger": False, "enable_checkpointing": False, "num_sanity_val_steps": 0}
+    run = Trainer(max_steps=5, val_check_interval=2, check_val_every_n_epoch=None, **options)
+    run.fit(Asks(), data(), data())
+    assert due == [False, True, False, True, False]
+    assert ends == [False, False, False, False, True]
+    assert validated == [2, 3, 4]
+
+
 def test_tensors_move_together():
     tensors, ends = [torch.zeros(2), torch.ones(3)], [torch.ones(2), torch.zeros(3)]
     lightning_compat.lerp_all(tensors, ends, 0.25)
