@@ -81,7 +81,7 @@ def layer(path):
 
 
 # What a base class of another library asks its subclasses to use, and what named tuples document
-OF_LIBRARIES = {"_defaults", "_fields", "_generate_state_key", "_parser"}
+OF_LIBRARIES = {"_actions", "_defaults", "_fields", "_generate_state_key", "_parser"}
 
 
 def private_names(tree):

@@ -50,15 +50,14 @@ class SampleGrid(Callback):
         self.every_n_steps = every_n_steps
         self.seed = check_seed(seed)
         self._drawn: int | None = None  # the step of the newest picture; before the first one, of the fit's beginning
-        self._batch: tuple[Any, ...] | None = (
-            None  # the first: its points are behind every scatter, so that they compare
-        )
+        # the first batch, whose points are behind every scatter, so that scatters compare
+        self._batch: tuple[Any, ...] = ()
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Refuse, before any training, what cannot be drawn."""
         model = require(pl_module, Samples, "SampleGrid")
         check_drawable(model.kind, model.sample_shape, "SampleGrid")
-        self._drawn = self._batch = None
+        self._drawn, self._batch = None, ()
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Draw when enough steps are complete; a step may take several batches, and is drawn once."""

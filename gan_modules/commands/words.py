@@ -103,6 +103,8 @@ def _named(value: Any) -> Iterator[tuple[str, Sequence[str]]]:
     elif isinstance(value, list):
         for item in value:
             yield from _named(item)
+    elif isinstance(value, str) and "," in value:
+        yield from _named(value.split(","))
     elif isinstance(value, str) and value.lower() not in ("true", "false", "null") and not Path(value).is_file():
         yield value, []
 

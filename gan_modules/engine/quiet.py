@@ -13,6 +13,7 @@ ADVERTS = (
     "Restored all states from the checkpoint",
 )
 WARNINGS = (
+    r"Found \d+ module\(s\) in eval mode",  # averages always are, and so is a frozen network that a loss asks
     r".*no pre-optimization state was saved",  # advice to ModelCheckpoint; here what is after the step counts
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",
     r".*smaller than the logging interval Trainer",  # the loop logs by steps over epochs

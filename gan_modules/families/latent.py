@@ -236,11 +236,7 @@ class LatentGAN(GAN, ABC):
             yield from batches.left_out(self.trainer.train_dataloader, name)
 
     def setup(self, stage: str) -> None:
-        """Compare the model with the data before anything is computed.
-
-        Raises:
-            GANError: If they differ, naming both sides and the argument to pass.
-        """
+        """Compare the model with the data before anything is computed; see `check_data_spec`."""
         super().setup(stage)
         data = getattr(self.trainer, "datamodule", None)
         check_data_spec(self, data)

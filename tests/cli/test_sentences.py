@@ -4,6 +4,7 @@ import importlib.util
 
 import pytest
 import torch
+import wandb
 import yaml
 from lightning.pytorch import Trainer
 
@@ -30,7 +31,7 @@ def added(name, **arguments):
         (added("LearningRateFinder"), "LearningRateFinder looks for the rate of a single optimizer, and a game has "),
         (["--trainer.max_time=soon"], "`Timer(duration='soon'"),
         (["--trainer.strategy=dpp"], "You selected an invalid strategy name: `strategy='dpp'`."),
-        (["--trainer.precision=12"], "--trainer.precision: "),
+        (["--trainer.precision=12"], "--trainer.precision "),
         (["--trainer.accelerator=abacus"], "You selected an invalid accelerator name: `accelerator='abacus'`."),
         (["--trainer.val_check_interval=9999"], "`val_check_interval` (9999) must be less than or equal to the number"),
     ],
@@ -79,7 +80,10 @@ def test_weights_alone_begin_no_training(complaint, run, tmp_path):
             added("FID", feature="digits"),
             "--trainer.callbacks.feature: 'digits' is no class that fits here: name it with ",
         ),
-        (added("SampleGrid", every_n_steps="often"), "--trainer.callbacks.every_n_steps: Expected a <class 'int'>."),
+        (
+            added("SampleGrid", every_n_steps="often"),
+            "--trainer.callbacks.every_n_steps takes a whole number, not 'often'.",
+        ),
     ],
 )
 def test_the_trainers_classes_and_their_arguments(words, sentence, complaint):
@@ -98,11 +102,12 @@ def test_the_trainers_classes_in_a_configuration(complaint, run, tmp_path):
 
 
 @pytest.mark.parametrize(("words", "missing"), [(["fit", "--model=DCGAN"], "--data"), (["sample"], "--ckpt_path")])
-def test_what_is_required_is_named_as_it_is_given(words, missing, complaint):
+def test_what_is_required_is_named_as_it_is_given(words, missing, complaint, request):
     assert complaint(*words) == f"the following arguments are required: {missing}"
 
 
-def test_a_missing_key_of_wandb(complaint, monkeypatch, tmp_path):
+def test_a_missing_key_of_wandb(complaint, monkeypatch, request, tmp_path):
+    request.addfinalizer(wandb.teardown)  # which else remembers for later runs of this process that there is no key
     for name in ("WANDB_API_KEY", "WANDB_MODE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))

@@ -243,7 +243,7 @@ def test_project_says_that_it_resizes(checkpoint, run, monkeypatch, capsys, tmp_
         ("StyleGAN2", ["mix", "--styles=4-9"], "There are no styles 4-9 in this StyleGAN2: it has 0-5."),
         ("StyleGAN2", ["mix", "--out=sheet.xyz"], "'sheet.xyz' is no name for a sheet: let it end in .png."),
         ("StyleGAN2", ["project", "--image=nowhere.png"], "There is no image 'nowhere.png': check the path."),
-        ("StyleGAN2", ["project"], "the following arguments are required: image"),
+        ("StyleGAN2", ["project"], "the following arguments are required: --image"),
         ("StyleGAN2", ["project", "--image=notes.txt"], "Cannot read the image notes.txt ("),
         (
             "DCGAN",

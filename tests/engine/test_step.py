@@ -221,7 +221,7 @@ def test_learning_rate_monitor_counts_steps(fit, tmp_path, noise_batches):
     model = WGANGP(point_shape=(2,), latent_dim=2, hidden_dim=4, n_critic=1, lr_d=1.0, lr_g=1.0, decay_steps=8)
     monitor = LearningRateMonitor(logging_interval="step")
     fit(model, noise_batches(3, (2,)), monitor, logger=CSVLogger(tmp_path), max_steps=6, log_every_n_steps=1)
-    for name in ("lr-Adam", "lr-Adam-1"):
+    for name in ("lr-discriminator", "lr-generator"):
         assert rows_of(tmp_path, name) == [(step, 1 - step / 8) for step in range(6)]
 
 
@@ -229,7 +229,7 @@ def test_learning_rate_monitor_counts_steps_of_several_batches(fit, tmp_path, no
     model = WGANGP(point_shape=(2,), latent_dim=2, hidden_dim=4, n_critic=3, lr_d=1.0, lr_g=1.0, decay_steps=8)
     monitor = LearningRateMonitor(logging_interval="step")
     fit(model, noise_batches(4, (2,)), monitor, logger=CSVLogger(tmp_path), max_steps=6, log_every_n_steps=3)
-    assert set(rows_of(tmp_path, "lr-Adam")) == {(2, 1 - 2 / 8), (5, 1 - 5 / 8)}
+    assert set(rows_of(tmp_path, "lr-discriminator")) == {(2, 1 - 2 / 8), (5, 1 - 5 / 8)}
 
 
 def test_checkpoints_are_counted_in_steps(fit, tmp_path):

@@ -49,7 +49,7 @@ def test_a_game_is_played_in_float64(game, tmp_path):
     torch.manual_seed(0)
     model = game(**GAMES[game])
     trainer.fit(model, DigitsDataModule(batch_size=4))
-    assert len(reals.seen) == 3  # one of the sanity check, two of training
+    assert len(reals.seen) == 4  # one of the sanity check, two of training, one of the validation at the end
     assert {real.dtype for real in reals.seen} == {torch.float64}
     assert {p.dtype for p in model.parameters()} == {torch.float64}
     pixels = torch.cat(reals.seen)

@@ -32,6 +32,8 @@ def drawn(make, **options):
 class Captioned(VanillaGAN):
     """Images of the mean of their words."""
 
+    generator_is_conditional = True
+
     def __init__(self):
         words = nn.Embedding(7, 64)
         generator = Generator(lambda images, tokens: (images + words(tokens).mean(1).view_as(images)).tanh())

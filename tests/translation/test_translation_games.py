@@ -285,7 +285,7 @@ def test_data_that_does_not_fit_is_refused_before_the_first_step(tmp_path):
         fit(model, data, tmp_path, 1)
     with pytest.raises(GANError, match=r"target_shape=\(3, 16, 16\), but the batch holds samples of \(1, 16, 16\)"):
         fit(model, batches(4, 2, (3, 16, 16), (1, 16, 16)), tmp_path, 1, num_sanity_val_steps=0)
-    with pytest.raises(GANError, match="found nothing"):
+    with pytest.raises(GANError, match="found a tuple of a tensor"):
         fit(model, DataLoader(TensorDataset(torch.zeros(4, 3, 16, 16)), 2), tmp_path, 1)
 
 

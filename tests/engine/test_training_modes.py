@@ -106,4 +106,5 @@ def test_a_healthy_fit_hears_no_warning_about_modes(fit, noise_batches):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         fit(CGAN(image_shape=(1, 4, 4), num_classes=2, hidden_dim=4), noise_batches(1, num_classes=2), max_steps=1)
-    assert not [warning for warning in caught if "eval mode" in str(warning.message)]
+    said = [str(warning.message) for warning in caught if "eval mode" in str(warning.message)]
+    assert not said
