@@ -4,10 +4,10 @@ import importlib.util
 
 import pytest
 import torch
+import wandb
 import yaml
 from lightning.pytorch import Trainer
 
-import wandb
 from datamodules import DigitsDataModule
 from gan_modules import DCGAN, GANError
 
